@@ -1,0 +1,1 @@
+"""Labelled text: read, checked at the border, split, and fed to Keras."""

@@ -1,0 +1,1 @@
+"""Pre-trained text encoders: named, resolved to a directory, loaded as a Keras layer, cached."""

@@ -1,0 +1,398 @@
+"""A BERT checkpoint in Hugging Face layout -> TF Hub's preprocess and encoder SavedModels.
+
+The graph is Devlin et al. 2018 (arXiv 1810.04805), post-norm, written with plain TensorFlow ops so
+that stock TensorFlow Serving runs it. Weights are read with safetensors; PyTorch is not needed.
+Pooling, normalisation and the longest input come from the checkpoint's own files, as
+sentence-transformers lays them out; a plain BERT checkpoint is pooled by its tanh pooler.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_text as tf_text
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from tfhub_transfer.encoders.reusable import save_reusable
+from tfhub_transfer.errors import CorruptEncoderError, EncoderError
+
+# Added to the attention scores of padding. Large enough to vanish in the softmax, small enough
+# for bfloat16 and float16 alike.
+_PADDING_SCORE = -30_000.0
+
+Pooling = Literal["mean", "cls", "pooler"]
+
+
+@dataclass(frozen=True)
+class BertConfig:
+    """The shape of a BERT encoder and what is done with its output."""
+
+    vocabulary: int
+    width: int
+    layers: int
+    heads: int
+    intermediate: int
+    positions: int
+    epsilon: float
+    dropout: float
+    activation: Literal["gelu", "gelu_new", "relu"]
+    max_tokens: int
+    lower_case: bool
+    pooling: Pooling
+    normalize: bool
+
+    @classmethod
+    def read(cls, checkpoint: Path) -> BertConfig:
+        """Read the configuration files of `checkpoint`, a directory in Hugging Face layout.
+
+        Raises:
+            EncoderError: the checkpoint is of another architecture or pools in another way.
+        """
+        raw = _read_json(checkpoint / "config.json")
+        _accept("model_type", raw.get("model_type"), ("bert",))
+        _accept("position_embedding_type", raw.get("position_embedding_type", "absolute"),
+                ("absolute",))
+        _accept("hidden_act", raw["hidden_act"], ("gelu", "gelu_new", "relu"))
+        pooling: Pooling = "pooler"
+        pooling_file = checkpoint / "1_Pooling" / "config.json"
+        if pooling_file.exists():
+            modes = {key for key, on in _read_json(pooling_file).items()
+                     if key.startswith("pooling_mode_") and on is True}
+            names: dict[str, Pooling] = {"pooling_mode_mean_tokens": "mean",
+                                         "pooling_mode_cls_token": "cls"}
+            if len(modes) != 1 or not modes <= names.keys():
+                raise EncoderError(
+                    f"{pooling_file} asks for a pooling that is not built here. Accepted: one of "
+                    f"{', '.join(names)}. Received: {', '.join(sorted(modes)) or 'none'}"
+                )
+            pooling = names[modes.pop()]
+        modules = checkpoint / "modules.json"
+        normalize = modules.exists() and any(
+            module["type"].endswith(".Normalize") for module in _read_json(modules)
+        )
+        tokenizer = _read_json(checkpoint / "tokenizer_config.json", missing={})
+        sentence = _read_json(checkpoint / "sentence_bert_config.json", missing={})
+        positions = raw["max_position_embeddings"]
+        return cls(
+            vocabulary=raw["vocab_size"],
+            width=raw["hidden_size"],
+            layers=raw["num_hidden_layers"],
+            heads=raw["num_attention_heads"],
+            intermediate=raw["intermediate_size"],
+            positions=positions,
+            epsilon=raw["layer_norm_eps"],
+            dropout=raw["hidden_dropout_prob"],
+            activation=raw["hidden_act"],
+            max_tokens=min(sentence.get("max_seq_length") or positions, positions),
+            lower_case=tokenizer.get("do_lower_case", True),
+            pooling=pooling,
+            normalize=normalize,
+        )
+
+
+class BertPreprocess(tf.Module):
+    """Text to token ids, as TF Hub's BERT preprocessors give them.
+
+    Rows are padded to the longest text of the batch, not to a fixed length.
+    """
+
+    def __init__(self, vocabulary: list[str], *, lower_case: bool, max_tokens: int):
+        super().__init__(name="preprocess")
+        self._cls = vocabulary.index("[CLS]")
+        self._sep = vocabulary.index("[SEP]")
+        self._pad = vocabulary.index("[PAD]")
+        self._max_tokens = max_tokens
+        self._tokenizer = tf_text.FastBertTokenizer(
+            vocabulary, lower_case_nfd_strip_accents=lower_case
+        )
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "text")])
+    def tokenize(self, text: tf.Tensor) -> tf.RaggedTensor:
+        """Return the word piece ids, int32[B, (T)], without special tokens."""
+        tokens: tf.RaggedTensor = tf.cast(self._tokenizer.tokenize(text), tf.int32)
+        return tokens
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "text")])
+    def __call__(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Return input_word_ids, input_mask and input_type_ids, each int32[B, S]."""
+        tokens = self.tokenize(text)[:, : self._max_tokens - 2]
+        special = tf.ones([tf.shape(text)[0], 1], tf.int32)
+        rows = tf.concat([special * self._cls, tokens, special * self._sep], axis=1)
+        ids = rows.to_tensor(self._pad)
+        mask = tf.sequence_mask(rows.row_lengths(), tf.shape(ids)[1], tf.int32)
+        return {
+            "input_word_ids": ids,
+            "input_mask": mask,
+            "input_type_ids": tf.zeros_like(ids),
+        }
+
+
+_INPUTS = {
+    name: tf.TensorSpec([None, None], tf.int32, name)
+    for name in ("input_word_ids", "input_mask", "input_type_ids")
+}
+
+
+class BertEncoder(tf.Module):
+    """Token ids to vectors, with the inputs and outputs of TF Hub's BERT encoders.
+
+    `encode_bfloat16` is the same function with its matrix products in bfloat16 (weights, residual
+    stream and norms stay float32): 2 to 3 times as fast where the processor has such products.
+    """
+
+    def __init__(self, config: BertConfig, weights: dict[str, np.ndarray]):
+        super().__init__(name="bert")
+        self._config = config
+        read = _Reader(weights)
+
+        def norm(name: str, source: str) -> tuple[tf.Variable, tf.Variable]:
+            return (tf.Variable(read(f"{source}.LayerNorm.weight"), name=f"{name}/gamma"),
+                    tf.Variable(read(f"{source}.LayerNorm.bias"), name=f"{name}/beta"))
+
+        def dense(name: str, *sources: str) -> tuple[tf.Variable, tf.Variable]:
+            kernel = np.concatenate([read(f"{source}.weight").T for source in sources], axis=1)
+            bias = np.concatenate([read(f"{source}.bias") for source in sources])
+            return (tf.Variable(kernel, name=f"{name}/kernel"),
+                    tf.Variable(bias, name=f"{name}/bias"))
+
+        self._words = tf.Variable(read("embeddings.word_embeddings.weight"),
+                                  name="embeddings/word/embeddings")
+        self._positions = tf.Variable(read("embeddings.position_embeddings.weight"),
+                                      name="embeddings/position/embeddings")
+        self._types = tf.Variable(read("embeddings.token_type_embeddings.weight"),
+                                  name="embeddings/type/embeddings")
+        self._embedding_norm = norm("embeddings/norm", "embeddings")
+        self._blocks = []
+        for index in range(config.layers):
+            name, source = f"layer_{index}", f"encoder.layer.{index}"
+            attention = f"{source}.attention.self"
+            self._blocks.append({
+                "qkv": dense(f"{name}/attention/qkv", f"{attention}.query", f"{attention}.key",
+                             f"{attention}.value"),
+                "output": dense(f"{name}/attention/output", f"{source}.attention.output.dense"),
+                "attention_norm": norm(f"{name}/attention/norm", f"{source}.attention.output"),
+                "up": dense(f"{name}/feed_forward/up", f"{source}.intermediate.dense"),
+                "down": dense(f"{name}/feed_forward/down", f"{source}.output.dense"),
+                "norm": norm(f"{name}/feed_forward/norm", f"{source}.output"),
+            })
+        self._pooler = dense("pooler", "pooler.dense") if config.pooling == "pooler" else None
+        # The dropout masks are a function of this counter, so that a run with a seed repeats and
+        # a resumed one continues.
+        self._dropout_state = tf.Variable([0, 0], dtype=tf.int32, trainable=False,
+                                          name="dropout_state")
+
+
+    @tf.function
+    def __call__(self, inputs: dict[str, tf.Tensor], training: bool = False) -> dict[str, Any]:
+        """Return the contract's outputs; see the module of `encoders.layer`.
+
+        Args:
+            inputs: input_word_ids, input_mask and input_type_ids, each int32[B, S].
+            training: whether dropout is applied.
+
+        Returns:
+            pooled_output and default float32[B, D], sequence_output float32[B, S, D], and
+            encoder_outputs, the list of each layer's float32[B, S, D].
+        """
+        return self._forward(inputs, training=training, products=tf.float32)
+
+    @tf.function(input_signature=[_INPUTS])
+    def encode_bfloat16(self, inputs: dict[str, tf.Tensor]) -> dict[str, Any]:
+        """Return the same outputs, float32, from matrix products in bfloat16."""
+        return self._forward(inputs, training=False, products=tf.bfloat16)
+
+    def _forward(
+        self, inputs: dict[str, tf.Tensor], *, training: bool, products: tf.DType
+    ) -> dict[str, Any]:
+        config = self._config
+        ids, mask = inputs["input_word_ids"], inputs["input_mask"]
+        batch, length = tf.shape(ids)[0], tf.shape(ids)[1]
+        dropout = self._dropout(training)
+
+        hidden = tf.gather(self._words, ids) + self._positions[:length]
+        hidden += tf.gather(self._types, inputs["input_type_ids"])
+        # Tokens stay one matrix [B * S, D] between attentions: one product per dense layer.
+        hidden = tf.reshape(hidden, [batch * length, config.width])
+        hidden = dropout(_layer_norm(hidden, self._embedding_norm, config.epsilon))
+        padding = (1.0 - tf.cast(mask, tf.float32)) * _PADDING_SCORE
+        padding = tf.cast(padding, products)[:, tf.newaxis, tf.newaxis, :]
+
+        outputs = []
+        for block in self._blocks:
+            attended = self._attention(hidden, block, padding, batch, length, products, dropout)
+            hidden = _layer_norm(hidden + attended, block["attention_norm"], config.epsilon)
+            inner = _activate(_dense(hidden, block["up"], products), config.activation)
+            inner = tf.cast(_dense(inner, block["down"], products), tf.float32)
+            hidden = _layer_norm(hidden + dropout(inner), block["norm"], config.epsilon)
+            outputs.append(tf.reshape(hidden, [batch, length, config.width]))
+
+        pooled = self._pool(outputs[-1], mask)
+        return {
+            "pooled_output": pooled,
+            "sequence_output": outputs[-1],
+            "encoder_outputs": outputs,
+            "default": pooled,
+        }
+
+    def _attention(self, hidden: tf.Tensor, block: dict[str, Any], padding: tf.Tensor,
+                   batch: tf.Tensor, length: tf.Tensor, products: tf.DType,
+                   dropout: Any) -> tf.Tensor:
+        heads, size = self._config.heads, self._config.width // self._config.heads
+        qkv = tf.reshape(_dense(hidden, block["qkv"], products), [batch, length, 3, heads, size])
+        query, key, value = tf.unstack(tf.transpose(qkv, [2, 0, 3, 1, 4]))
+        scores = tf.matmul(query, key, transpose_b=True) * tf.cast(size**-0.5, products) + padding
+        # The softmax is float32 in either case: exact, and faster than Eigen's in bfloat16.
+        weights = dropout(tf.nn.softmax(tf.cast(scores, tf.float32)))
+        context = tf.matmul(tf.cast(weights, products), value)
+        context = tf.reshape(tf.transpose(context, [0, 2, 1, 3]), [-1, heads * size])
+        return dropout(tf.cast(_dense(context, block["output"], products), tf.float32))
+
+    def _pool(self, tokens: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+        if self._config.pooling == "mean":
+            weights = tf.cast(mask, tf.float32)[:, :, tf.newaxis]
+            pooled = tf.reduce_sum(tokens * weights, 1) / tf.reduce_sum(weights, 1)
+        else:
+            pooled = tokens[:, 0]
+            if self._pooler is not None:
+                pooled = tf.tanh(_dense(pooled, self._pooler, tf.float32))
+        if self._config.normalize:
+            pooled = tf.math.l2_normalize(pooled, -1, epsilon=1e-24)
+        return pooled
+
+    def _dropout(self, training: bool) -> Any:
+        """Return the function that drops out, a new mask at each call of it; or the identity."""
+        if not training or not self._config.dropout:
+            return lambda tensor: tensor
+        state = self._dropout_state.assign_add([1, 0])
+        calls = iter(range(1_000_000))
+        return lambda tensor: tf.nn.experimental.stateless_dropout(
+            tensor, self._config.dropout, seed=state + [0, next(calls)]
+        )
+
+
+def build(checkpoint: Path, target: Path, *, sha256: str | None = None) -> None:
+    """Write `target/preprocess` and `target/encoder` from a BERT checkpoint.
+
+    Args:
+        checkpoint: a directory with config.json, vocab.txt and model.safetensors.
+        target: an existing directory to write into.
+        sha256: what the weights' checksum must be; any when not given.
+
+    Raises:
+        EncoderError: a file is missing, or the checkpoint is no BERT.
+        CorruptEncoderError: the weights are truncated, of another checksum or incomplete.
+    """
+    config = BertConfig.read(checkpoint)
+    weights_file = _existing(checkpoint / "model.safetensors")
+    received = hashlib.sha256(weights_file.read_bytes()).hexdigest()
+    if sha256 and received != sha256:
+        raise CorruptEncoderError(
+            f"{weights_file} is not the file that was asked for: its sha256 should be {sha256}. "
+            f"Received: {received}"
+        )
+    try:
+        weights = load_file(weights_file)
+    except SafetensorError as error:
+        raise CorruptEncoderError(f"{weights_file} is no readable safetensors file: "
+                                  f"{error}") from error
+    vocabulary = read_vocabulary(checkpoint / "vocab.txt", config.vocabulary)
+
+    preprocess = BertPreprocess(
+        vocabulary, lower_case=config.lower_case, max_tokens=config.max_tokens
+    )
+    save_reusable(
+        preprocess,
+        target / "preprocess",
+        functions={"__call__": preprocess.__call__, "tokenize": preprocess.tokenize},
+        signatures=preprocess.__call__,
+    )
+    encoder = BertEncoder(config, weights)
+    for training in (False, True):
+        encoder.__call__.get_concrete_function(_INPUTS, training=training)
+    save_reusable(
+        encoder,
+        target / "encoder",
+        functions={"__call__": encoder.__call__, "encode_bfloat16": encoder.encode_bfloat16},
+    )
+
+
+def read_vocabulary(file: Path, size: int) -> list[str]:
+    """Return the `size` word pieces of a BERT `vocab.txt`, in the order of their ids."""
+    lines = _existing(file).read_text(encoding="utf-8").split("\n")
+    pieces = lines[:-1] if lines[-1] == "" else lines
+    missing = [piece for piece in ("[PAD]", "[UNK]", "[CLS]", "[SEP]") if piece not in pieces]
+    if len(pieces) != size or missing:
+        raise CorruptEncoderError(
+            f"{file} should have {size} word pieces, [PAD], [UNK], [CLS] and [SEP] among them. "
+            f"Received: {len(pieces)}, without {', '.join(missing) or 'a gap'}"
+        )
+    return pieces
+
+
+def _layer_norm(
+    tensor: tf.Tensor, scale: tuple[tf.Variable, tf.Variable], epsilon: float
+) -> tf.Tensor:
+    """Normalise the rows of a float32[N, D] (Ba et al. 2016, arXiv 1607.06450).
+
+    The row means are products with a column of 1/D: oneDNN's are faster than Eigen's reductions.
+    """
+    gamma, beta = scale
+    mean_of = tf.fill([tensor.shape[-1], 1], 1.0 / tensor.shape[-1])
+    centred = tensor - tf.matmul(tensor, mean_of)
+    variance = tf.matmul(tf.square(centred), mean_of)
+    return centred * tf.math.rsqrt(variance + epsilon) * gamma + beta
+
+
+def _dense(tensor: tf.Tensor, layer: tuple[tf.Variable, tf.Variable], products: tf.DType) -> Any:
+    kernel, bias = layer
+    product = tf.matmul(tf.cast(tensor, products), tf.cast(kernel, products))
+    return tf.nn.bias_add(product, tf.cast(bias, products))
+
+
+def _activate(tensor: tf.Tensor, activation: str) -> tf.Tensor:
+    if activation == "relu":
+        return tf.nn.relu(tensor)
+    return tf.nn.gelu(tensor, approximate=activation == "gelu_new")
+
+
+class _Reader:
+    """Reads tensors by name, whether or not the checkpoint prefixes them with `bert.`."""
+
+    def __init__(self, weights: dict[str, np.ndarray]):
+        self._weights = {name.removeprefix("bert."): value for name, value in weights.items()}
+
+    def __call__(self, name: str) -> np.ndarray:
+        if name not in self._weights:
+            raise CorruptEncoderError(
+                f"The checkpoint lacks the tensor {name!r}. It has {len(self._weights)}, "
+                f"among them: {', '.join(sorted(self._weights)[:5])}"
+            )
+        return self._weights[name].astype(np.float32)
+
+
+def _accept(key: str, value: Any, accepted: tuple[str, ...]) -> None:
+    if value not in accepted:
+        raise EncoderError(f"config.json: {key} must be one of {', '.join(accepted)}. "
+                           f"Received: {value!r}")
+
+
+def _existing(file: Path) -> Path:
+    if not file.is_file():
+        raise EncoderError(
+            f"A BERT checkpoint in Hugging Face layout has config.json, vocab.txt and "
+            f"model.safetensors. Missing: {file}"
+        )
+    return file
+
+
+def _read_json(file: Path, missing: Any = None) -> Any:
+    if missing is not None and not file.exists():
+        return missing
+    return json.loads(_existing(file).read_text(encoding="utf-8"))

@@ -1,0 +1,213 @@
+"""A TF Hub SavedModel as a Keras 3 layer."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import zlib
+from pathlib import Path
+from typing import Any, Literal
+
+import keras
+import numpy as np
+import tensorflow as tf
+import tensorflow_text  # noqa: F401  (registers the ops that preprocessors use)
+
+from tfhub_transfer.encoders.resolve import Encoder, resolve
+from tfhub_transfer.errors import EncoderError
+
+__all__ = ["HubLayer"]
+
+
+@keras.saving.register_keras_serializable("tfhub_transfer")
+class HubLayer(keras.layers.Layer):
+    """Texts to vectors, with the variables of the SavedModel as this layer's weights.
+
+    The layer adopts the loaded object's own variables: a training step moves them. It serialises
+    the encoder's handle, never a path, and stores only the weights that differ from the encoder's
+    own, since the handle brings those back.
+
+    Input is string[B], or for a transformer also the dict its preprocessor gives, so that a
+    pipeline may tokenise ahead of the model.
+
+    Args:
+        encoder: a name, handle or path, as `encoders.resolve` takes it, or what that returned.
+        output: `pooled` gives [B, D]; `sequence` gives a transformer's [B, S, D], with zeros at
+            the padding, which `keras.layers.Masking` recognises.
+        trainable: whether weights move; a frozen layer also runs without dropout.
+        moving: of a trainable layer, a regular expression for the paths of the weights that move.
+        offline: never open a socket to find the encoder.
+        **kwargs: of `keras.layers.Layer`.
+
+    Raises:
+        EncoderError: the SavedModel has no such output or is no TF Hub text encoder.
+    """
+
+    def __init__(
+        self,
+        encoder: str | Path | Encoder,
+        *,
+        output: Literal["pooled", "sequence"] = "pooled",
+        trainable: bool = False,
+        moving: str = ".*",
+        offline: bool = False,
+        **kwargs: Any,
+    ):
+        super().__init__(trainable=trainable, **kwargs)
+        if output not in ("pooled", "sequence"):
+            raise EncoderError(f"output must be 'pooled' or 'sequence'. Received: {output!r}")
+        self.encoder = encoder if isinstance(encoder, Encoder) else resolve(encoder, offline=offline)
+        self.output_kind = output
+        if output == "sequence" and self.encoder.preprocess is None:
+            raise EncoderError(
+                f"Only a transformer has a sequence output, and {self.encoder.handle} is a text "
+                f"embedding: one vector per text. Use output='pooled'. Received: {output!r}"
+            )
+        self._preprocess = _load(self.encoder.preprocess) if self.encoder.preprocess else None
+        self.model = _load(self.encoder.path)
+        self._takes_training = _takes_training(self.model)
+        # In the SavedModel's order, which `variables` does not keep when flags change.
+        self._adopted = self._adopt_variables()
+        self._can_move = [weight for weight in self._adopted if weight.trainable]
+        self._own_checksums = [_checksum(weight) for weight in self._adopted]
+        self.moving = moving
+        self.trainable = trainable  # once more, now that there are weights to apply it to
+        if trainable:
+            self.move(moving)
+        self.width = self._probe_width()
+        self.built = True
+
+    def _adopt_variables(self) -> list[keras.Variable]:
+        can_move = {id(variable) for variable in getattr(self.model, "trainable_variables", [])}
+        adopted = []
+        for variable in getattr(self.model, "variables", []):
+            *scopes, name = variable.name.partition(":")[0].split("/")
+            with contextlib.ExitStack() as stack:
+                for scope in scopes:
+                    stack.enter_context(keras.name_scope(scope))
+                # A Keras Variable built on a tf.Variable keeps it rather than copying its value.
+                weight = keras.Variable(
+                    initializer=variable,
+                    trainable=id(variable) in can_move,
+                    dtype=variable.dtype.name,
+                    autocast=False,
+                    name=name,
+                )
+            adopted.append(weight)
+        return adopted
+
+    def _probe_width(self) -> int:
+        try:
+            return int(self._vectors(tf.constant(["a"]), training=False).shape[-1])
+        except (ValueError, TypeError, KeyError) as error:
+            raise EncoderError(
+                f"{self.encoder.handle} is no TF Hub text encoder: it should map string[B] to "
+                f"float32[B, D], alone or after a preprocessor. Calling it failed: {error}"
+            ) from error
+
+    def call(self, inputs: Any, training: bool | None = None) -> tf.Tensor:
+        """Return float[B, D], or float[B, S, D] for the sequence output, in the compute dtype."""
+        vectors = self._vectors(inputs, training=bool(training) and self.trainable)
+        if not self.trainable:
+            vectors = tf.stop_gradient(vectors)
+        return tf.cast(vectors, self.compute_dtype)
+
+    def preprocess(self, texts: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Return a transformer's token ids, mask and types, int32[B, S], for string[B]."""
+        if self._preprocess is None:
+            raise EncoderError(f"A text embedding takes text as it is. "
+                               f"Received: {self.encoder.handle}")
+        tokens: dict[str, tf.Tensor] = self._preprocess(texts)
+        return tokens
+
+    def _vectors(self, inputs: Any, *, training: bool) -> tf.Tensor:
+        if self._preprocess is not None and not isinstance(inputs, dict):
+            inputs = self._preprocess(inputs)
+        arguments = {"training": training} if self._takes_training else {}
+        outputs = self.model(inputs, **arguments)
+        if self._preprocess is None:
+            return outputs
+        if self.output_kind == "pooled":
+            return outputs.get("pooled_output", outputs.get("default"))
+        return outputs["sequence_output"] * tf.cast(inputs["input_mask"], tf.float32)[..., None]
+
+    def compute_output_spec(self, inputs: Any, training: bool | None = None) -> keras.KerasTensor:
+        """Return the symbolic output, so that building a model needs no call of the encoder."""
+        del training
+        batch = (inputs["input_word_ids"] if isinstance(inputs, dict) else inputs).shape[0]
+        shape = (batch, self.width) if self.output_kind == "pooled" else (batch, None, self.width)
+        return keras.KerasTensor(shape, dtype=self.compute_dtype)
+
+    def move(self, pattern: str) -> list[str]:
+        """Let the weights move whose path matches a regular expression, and only those.
+
+        Args:
+            pattern: searched for in the path; `layer_5|pooler` takes the last layer of six.
+
+        Returns:
+            The paths of the weights that now move.
+
+        Raises:
+            EncoderError: none matches.
+        """
+        moving = [weight for weight in self._can_move if re.search(pattern, weight.path)]
+        if not moving:
+            paths = [weight.path for weight in self._can_move]
+            raise EncoderError(
+                f"No weight of {self.encoder.handle} that can be trained matches. It has "
+                f"{len(paths)}: {', '.join(paths[:6])}{', ...' if len(paths) > 6 else ''}. "
+                f"Received: {pattern!r}"
+            )
+        self.trainable, self.moving = True, pattern
+        for weight in self._can_move:
+            weight.trainable = any(weight is chosen for chosen in moving)
+        return [weight.path for weight in moving]
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments, the encoder as its handle."""
+        return {
+            **super().get_config(),
+            "encoder": self.encoder.handle,
+            "output": self.output_kind,
+            "trainable": self.trainable,
+            "moving": self.moving,
+        }
+
+    def _with_checksums(self) -> zip[tuple[keras.Variable, int]]:
+        return zip(self._adopted, self._own_checksums, strict=True)
+
+    def save_own_variables(self, store: Any) -> None:
+        """Store the weights that differ from the encoder's own."""
+        for index, (weight, own) in enumerate(self._with_checksums()):
+            if _checksum(weight) != own:
+                store[str(index)] = weight.numpy()
+
+    def load_own_variables(self, store: Any) -> None:
+        """Take stored weights, and the encoder's own where none is stored."""
+        pristine = None
+        for index, (weight, own) in enumerate(self._with_checksums()):
+            if str(index) in store:
+                weight.assign(store[str(index)])
+            elif _checksum(weight) != own:
+                pristine = pristine or _load(self.encoder.path)
+                weight.assign(pristine.variables[index])
+
+
+def _load(path: Path) -> Any:
+    loaded = tf.saved_model.load(str(path))
+    if not callable(loaded):
+        raise EncoderError(
+            f"Not a TF2 SavedModel of TF Hub's kind: the loaded object cannot be called. A TF1 Hub "
+            f"module has to be exchanged for its TF2 version. Received: {path}"
+        )
+    return loaded
+
+
+def _takes_training(model: Any) -> bool:
+    """Whether the loaded object's traces have an argument `training`."""
+    spec = getattr(model.__call__, "function_spec", None)
+    return spec is not None and "training" in spec.fullargspec.args + spec.fullargspec.kwonlyargs
+
+
+def _checksum(weight: keras.Variable) -> int:
+    return zlib.crc32(np.ascontiguousarray(weight.numpy()).reshape(-1).view(np.uint8))

@@ -1,0 +1,186 @@
+"""A configuration -> a trained model, honestly measured, in a run directory."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfhub_transfer.config import Config
+from tfhub_transfer.data.examples import Dataset, Examples
+from tfhub_transfer.data.splits import load
+from tfhub_transfer.data.stratify import draw_limit
+from tfhub_transfer.errors import TrainingError
+from tfhub_transfer.evaluation.baselines import BASELINES
+from tfhub_transfer.evaluation.metrics import classification_metrics
+from tfhub_transfer.evaluation.report import Report, most_confident_mistakes, write_report
+from tfhub_transfer.registry import STRATEGIES
+from tfhub_transfer.runs import Run, environment
+from tfhub_transfer.training.classifier import Classifier
+from tfhub_transfer.training.strategy import Outcome
+
+_TEXTS_AT_ONCE = 4096
+_PARITY_TEXTS = 64
+# Probabilities may differ by this between the vectors a head was trained on and the model that is
+# saved: rounding in float32, and bfloat16's 8 bits where they were asked for.
+_PARITY = {"float32": 1e-5, "bfloat16": 0.05}
+
+
+def run_experiment(config: Config) -> Run:
+    """Train, measure and report as `config` says; the whole of `python -m tfhub_transfer.train`.
+
+    Args:
+        config: of the run.
+
+    Returns:
+        The run directory, with model, metrics and report in it.
+
+    Raises:
+        TransferError: whatever the parts raise on purpose.
+        KeyboardInterrupt: Ctrl-C before there was anything to keep.
+    """
+    start = time.monotonic()
+    run = Run.create(config)
+    with run.lock():
+        run.write_config(config)
+        run.write_environment(config.seed)
+        keras.utils.set_random_seed(config.seed)
+        tf.config.experimental.enable_op_determinism()
+        data = load(config.data, seed=config.seed, rejected=run.rejected_file)
+        classifier = Classifier.build(config, data.labels, multi_label=data.multi_label)
+        outcome = STRATEGIES.load(config.training.strategy)(config, run).fit(classifier, data)
+        difference = check_parity(classifier, outcome, data.validation, config.encoder.precision)
+        classifier.save(run.model_file)
+
+        targets = data.test.labels
+        probabilities = np.concatenate(
+            list(classifier.predict(data.test.batches(_TEXTS_AT_ONCE), outcome.encode))
+        )
+        metrics = _metrics(config, data, classifier, outcome, probabilities)
+        metrics["parity"] = difference
+        metrics["timing"] = {
+            "encode_s": round(outcome.encode_seconds, 3),
+            "train_s": round(outcome.progress.seconds, 3),
+            "total_s": round(time.monotonic() - start, 3),
+        }
+        run.write_json("metrics.json", metrics)
+        write_report(
+            run,
+            result=Report(
+                title=f"{data.name} with {classifier.encoder.encoder.name}",
+                labels=data.labels,
+                targets=targets,
+                probabilities=probabilities,
+                metrics=metrics,
+                baselines=metrics["baselines"],
+                config=config.to_dict(),
+                history=outcome.progress.history,
+                mistakes=most_confident_mistakes(
+                    data.test.texts, targets, probabilities, data.labels, data.test.ids
+                ),
+                data_summary=data.summary,
+                notes=tuple(metrics["notes"]),
+                command=f"python -m tfhub_transfer.train --config "
+                f"{shlex.quote(str(run.config_file))} --run NEW_DIRECTORY",
+                environment=environment(),
+                timing=metrics["timing"],
+            ),
+        )
+    return run
+
+
+def check_parity(
+    classifier: Classifier, outcome: Outcome, examples: Examples, precision: str
+) -> float:
+    """Compare the strings-in model with the way the head was trained, on real texts.
+
+    Returns:
+        The largest difference between two probabilities.
+
+    Raises:
+        TrainingError: it is more than rounding explains.
+    """
+    texts = examples.texts(np.arange(min(_PARITY_TEXTS, len(examples))))
+    whole = classifier.model(tf.constant(texts), training=False).numpy()
+    (parts,) = classifier.predict([texts], outcome.encode)
+    difference = float(np.abs(whole - parts).max())
+    if not difference <= _PARITY[precision]:
+        raise TrainingError(
+            f"The model to be saved differs from the one that was trained: probabilities of "
+            f"{len(texts)} texts should agree to {_PARITY[precision]:g}. A damaged feature cache "
+            f"does this; --encoder.cache false trains without it. Received: {difference:g}"
+        )
+    return difference
+
+
+def _metrics(
+    config: Config,
+    data: Dataset,
+    classifier: Classifier,
+    outcome: Outcome,
+    probabilities: np.ndarray,
+) -> dict[str, Any]:
+    """Return `metrics.json` but for the timing."""
+    progress, spec = outcome.progress, classifier.encoder.encoder.spec
+    notes = list(data.notes)
+    if not progress.finished:
+        notes.append(
+            f"Training was interrupted after {progress.epoch} of {config.training.epochs} epochs; "
+            f"the same command with --resume continues it."
+        )
+    best = progress.history[progress.best_epoch - 1]
+    baselines = _baselines(config, data, notes)
+    return {
+        "task": config.task,
+        "data": data.name,
+        "encoder": classifier.encoder.encoder.name,
+        "encoder_licence": spec.licence if spec else None,
+        "strategy": config.training.strategy,
+        "labels": list(data.labels),
+        "multi_label": data.multi_label,
+        "epochs": progress.epoch,
+        "best_epoch": progress.best_epoch,
+        "validation": {
+            "n": len(data.validation),
+            "loss": best["val_loss"],
+            "accuracy": best["val_accuracy"],
+        },
+        "test": classification_metrics(
+            data.test.labels,
+            probabilities,
+            data.labels,
+            bootstrap=config.evaluation.bootstrap,
+            seed=config.seed,
+        ),
+        "baselines": baselines,
+        "notes": notes,
+    }
+
+
+def _baselines(config: Config, data: Dataset, notes: list[str]) -> dict[str, Any]:
+    """Fit the baselines on the same training rows, or on a share of them where memory asks for it."""
+    train, limit = data.train, config.evaluation.baseline_limit
+    if len(train) > limit:
+        rng = np.random.default_rng(config.seed)
+        train = train.take(np.sort(draw_limit(train.labels, limit, len(data.labels), rng)))
+        notes.append(
+            f"The baselines were fitted on {limit:,} of {len(data.train):,} training rows "
+            f"(evaluation.baseline_limit)."
+        )
+    texts = train.texts() if config.evaluation.baselines else []
+    return {
+        name: BASELINES[name](
+            texts,
+            train.labels,
+            data.test.batches(_TEXTS_AT_ONCE),
+            data.test.labels,
+            data.labels,
+            seed=config.seed,
+            bootstrap=config.evaluation.bootstrap,
+        )
+        for name in config.evaluation.baselines
+    }

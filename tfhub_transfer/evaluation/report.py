@@ -1,0 +1,239 @@
+"""One page about one run: a self-contained `report.html`, and the terminal's short form of it."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+import yaml
+from markupsafe import Markup
+from matplotlib.figure import Figure
+from rich.table import Table
+from rich.text import Text
+
+from tfhub_transfer.evaluation import plots
+from tfhub_transfer.evaluation.bootstrap import Array
+from tfhub_transfer.evaluation.metrics import check_predictions, predict
+from tfhub_transfer.evaluation.style import to_svg, write_png
+from tfhub_transfer.evaluation.verdict import compare, verdict
+from tfhub_transfer.runs import Run, atomic_path
+
+__all__ = ["Report", "most_confident_mistakes", "result_table", "verdict", "write_report"]
+
+LARGEST_SVG = 400_000
+"""Characters; a figure of more goes into the page as PNG."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Report:
+    """What a report is written from.
+
+    Attributes:
+        title: of the page.
+        labels: C class names.
+        targets: of the test rows: int[N] class indices, or 0/1 [N, C].
+        probabilities: of the test rows: float[N, C].
+        metrics: what `metrics.json` holds, whole.
+        baselines: name to the metrics of each baseline on the same test rows.
+        config: the settings of the run.
+        history: one dict per epoch: `epoch`, `loss`, `val_loss`, ...
+        mistakes: as `most_confident_mistakes` returns them.
+        data_summary: as `Dataset.summary` holds it; what is missing is left out of the page.
+        notes: sentences that a reader should not miss.
+        command: repeats the run.
+        environment: package versions and hardware.
+        timing: seconds by step.
+    """
+
+    title: str
+    labels: Sequence[str]
+    targets: Array
+    probabilities: Array
+    metrics: Mapping[str, Any]
+    baselines: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    config: Mapping[str, Any] = field(default_factory=dict)
+    history: Sequence[Mapping[str, Any]] = ()
+    mistakes: Sequence[Mapping[str, Any]] = ()
+    data_summary: Mapping[str, Any] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+    command: str = ""
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    timing: Mapping[str, float] = field(default_factory=dict)
+
+
+def write_report(run: Run, *, result: Report) -> None:
+    """Write `report.html`, which loads nothing from elsewhere, and each figure as a PNG.
+
+    Args:
+        run: gets `report.html` and `plots/*.png`.
+        result: what is reported.
+
+    Raises:
+        DataError: targets and probabilities do not fit each other.
+    """
+    targets, probabilities = check_predictions(result.targets, result.probabilities, result.labels)
+    embedded = {}
+    for name, figure in _figures(result, targets, probabilities):
+        png = run.plots / f"{name}.png"
+        with atomic_path(png) as temporary:
+            write_png(figure, temporary)
+        embedded[name] = _embed(figure, name, png)
+
+    metrics = {**result.metrics, "baselines": result.baselines}
+    comparison = compare(metrics)
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("tfhub_transfer.evaluation", "."),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    page = environment.get_template("report.html.j2").render(
+        result=result,
+        test=result.metrics["test"],
+        rows=list(result_rows(metrics)),
+        verdict=verdict(metrics),
+        outcome=comparison.outcome if comparison else "undecided",
+        figures=embedded,
+        multi_label=targets.ndim == 2,
+        confused=most_confused(result.metrics["test"]["confusion_matrix"], result.labels),
+        # through JSON, so that tuples become the lists that YAML knows
+        config=yaml.safe_dump(
+            json.loads(json.dumps(result.config)), sort_keys=False, allow_unicode=True
+        ),
+    )
+    # a text may hold half a surrogate pair, which UTF-8 has no form for
+    run.write_text(run.report_file.name, page.encode("utf-8", "replace").decode("utf-8"))
+
+
+def most_confident_mistakes(
+    texts_of: Callable[[Array], list[str]],
+    targets: Array,
+    probabilities: Array,
+    labels: Sequence[str],
+    ids: Sequence[Any] | Array,
+    count: int = 20,
+) -> list[dict[str, Any]]:
+    """Return the wrong predictions that the model was surest of, the surest first.
+
+    A row with several labels is as confidently wrong as its most confident wrong label.
+
+    Args:
+        texts_of: from positions int64[M] to M texts; asked for those that are returned only.
+        targets: int[N] class indices, or 0/1 [N, C].
+        probabilities: float[N, C].
+        labels: C names.
+        ids: N identifiers of the rows.
+        count: mistakes to return at most.
+
+    Returns:
+        Dicts of `id`, `text`, `truth`, `predicted` and `confidence`.
+    """
+    targets, probabilities = check_predictions(targets, probabilities, labels)
+    predictions = predict(targets, probabilities)
+    if targets.ndim == 2:
+        sure = np.maximum(probabilities, 1 - probabilities)
+        confidence = np.where(predictions != targets, sure, 0).max(axis=1)
+    else:
+        confidence = np.where(predictions != targets, probabilities.max(axis=1), 0)
+    worst = np.argsort(-confidence, kind="stable")[:count]
+    worst = worst[confidence[worst] > 0]
+
+    def name(classes: Array) -> str:
+        chosen = np.flatnonzero(classes).tolist() if targets.ndim == 2 else [int(classes)]
+        return " | ".join(labels[index] for index in chosen) or "(none)"
+
+    return [
+        {
+            "id": np.asarray(ids)[row].item(),
+            "text": text,
+            "truth": name(targets[row]),
+            "predicted": name(predictions[row]),
+            "confidence": float(confidence[row]),
+        }
+        for row, text in zip(worst, texts_of(worst), strict=True)
+    ]
+
+
+def most_confused(matrix: Sequence[Any], labels: Sequence[str], count: int = 15) -> list[Any]:
+    """Return (truth, predicted, rows, share of the truth) of the largest off-diagonal cells.
+
+    Args:
+        matrix: int[C, C], rows true; the per-label matrices of multi-label targets have no pairs.
+        labels: C names.
+        count: pairs to return at most.
+    """
+    counts = np.array(matrix)
+    if counts.ndim != 2:
+        return []
+    support = counts.sum(axis=1)
+    np.fill_diagonal(counts, 0)
+    largest = np.argsort(-counts, axis=None, kind="stable")[:count]
+    return [
+        (labels[row], labels[column], int(counts[row, column]), counts[row, column] / support[row])
+        for row, column in zip(*np.unravel_index(largest, counts.shape), strict=True)
+        if counts[row, column]
+    ]
+
+
+def result_rows(metrics: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield (name, metrics) of the model on the test rows, then of each baseline on the same."""
+    yield plots.NAMES["model"], metrics["test"]
+    for name, baseline in metrics.get("baselines", {}).items():
+        yield plots.NAMES.get(name, name), baseline
+
+
+def result_table(metrics: Mapping[str, Any]) -> Table:
+    """Return the terminal's table: the model beside its baselines, and the verdict below.
+
+    Args:
+        metrics: what `metrics.json` holds, whole.
+    """
+    # as Text, since brackets in an encoder's name or path are no markup
+    table = Table(caption=Text(verdict(metrics)), caption_justify="left", caption_style="")
+    table.add_column("Test set")
+    for heading in ("Accuracy", "95% interval", "Macro F1", "Log loss", "ECE"):
+        table.add_column(heading, justify="right")
+    for name, row in result_rows(metrics):
+        low, high = row["ci95"]["accuracy"]
+        table.add_row(
+            name,
+            f"{row['accuracy']:.3f}",
+            f"{low:.3f} to {high:.3f}",
+            *(f"{row[key]:.3f}" for key in ("macro_f1", "log_loss", "ece")),
+        )
+    return table
+
+
+def _figures(result: Report, targets: Array, probabilities: Array) -> Iterator[tuple[str, Figure]]:
+    """Yield (file name, figure) of all that there is data for."""
+    test, labels = result.metrics["test"], result.labels
+    yield "results", plots.result_bars(test, result.baselines)
+    if targets.ndim == 1:
+        yield "confusion_matrix", plots.confusion_matrix(test["confusion_matrix"], labels)
+    yield "roc", plots.roc_curves(targets, probabilities, labels)
+    yield "precision_recall", plots.precision_recall_curves(targets, probabilities, labels)
+    yield "reliability", plots.reliability_diagram(targets, probabilities)
+    if result.history:
+        yield "learning_curves", plots.learning_curves(result.history)
+    splits = result.data_summary.get("splits", {})
+    if any(split.get("class_counts") for split in splits.values()):
+        yield "class_balance", plots.class_balance(splits)
+    if any(split.get("words") for split in splits.values()):
+        yield "text_lengths", plots.text_lengths(splits)
+
+
+def _embed(figure: Figure, name: str, png: Path) -> Markup:
+    """Return the figure as markup that needs no other file."""
+    title = " / ".join(filter(None, (axes.get_title(loc="left") for axes in figure.axes)))
+    svg = to_svg(figure, name, title)
+    if len(svg) <= LARGEST_SVG:
+        return Markup(svg)
+    data = base64.b64encode(png.read_bytes()).decode("ascii")
+    return Markup('<img alt="{}" src="data:image/png;base64,{}">').format(title, data)

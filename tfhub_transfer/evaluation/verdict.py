@@ -1,0 +1,93 @@
+"""Does the encoder earn its place? One comparison, one sentence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+RIVALS = {"tfidf_logreg": "TF-IDF + logistic regression", "majority": "the majority class"}
+"""Baselines by how much they have to say; the first one that was fitted is the rival."""
+
+ALTERNATIVES = "a larger --encoder.name, --training.strategy fine_tuning or more training rows"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The model's accuracy less a baseline's, as fractions.
+
+    Attributes:
+        rival: the baseline's name in a sentence.
+        difference: positive where the model is better.
+        low: the lower end of the difference's 95% interval.
+        high: its upper end.
+    """
+
+    rival: str
+    difference: float
+    low: float
+    high: float
+
+    @property
+    def outcome(self) -> Literal["wins", "loses", "undecided"]:
+        """What the interval allows to say about the model."""
+        if self.low > 0:
+            return "wins"
+        return "loses" if self.high < 0 else "undecided"
+
+
+def compare(metrics: Mapping[str, Any]) -> Comparison | None:
+    """Compare the model with the strongest kind of baseline that was fitted.
+
+    The difference's interval comes from the two accuracies' own intervals (Zou and Donner 2008,
+    doi:10.1002/sim.3095), as if the two had been measured on different rows. They were measured on
+    the same rows and tend to fail on the same ones, so the interval is, if anything, too wide.
+
+    Args:
+        metrics: what `metrics.json` holds, whole.
+
+    Returns:
+        None if no baseline was fitted.
+    """
+    baselines = metrics.get("baselines", {})
+    rival = next((name for name in RIVALS if name in baselines), None)
+    if rival is None:
+        return None
+    ours, theirs = metrics["test"], baselines[rival]
+    difference = ours["accuracy"] - theirs["accuracy"]
+    our_low, our_high = ours["ci95"]["accuracy"]
+    their_low, their_high = theirs["ci95"]["accuracy"]
+    return Comparison(
+        rival=RIVALS[rival],
+        difference=difference,
+        low=difference - math.hypot(ours["accuracy"] - our_low, their_high - theirs["accuracy"]),
+        high=difference + math.hypot(our_high - ours["accuracy"], theirs["accuracy"] - their_low),
+    )
+
+
+def verdict(metrics: Mapping[str, Any]) -> str:
+    """Say in one sentence whether the encoder beats the baseline by more than chance explains.
+
+    Args:
+        metrics: what `metrics.json` holds, whole.
+    """
+    comparison = compare(metrics)
+    if comparison is None:
+        return "No baseline was fitted, so nothing shows whether the encoder earns its place."
+
+    ours, rival = metrics["test"], comparison.rival
+    encoder = f"The encoder ({metrics['encoder']})" if metrics.get("encoder") else "The encoder"
+    scale = (
+        f"accuracy {ours['accuracy']:.3f} against {ours['accuracy'] - comparison.difference:.3f} "
+        f"on {ours['n']:,} test rows, a difference of {100 * comparison.difference:+.1f} points "
+        f"(95% interval {100 * comparison.low:+.1f} to {100 * comparison.high:+.1f})"
+    )
+    if comparison.outcome == "wins":
+        return f"{encoder} beats {rival}: {scale}."
+    if comparison.outcome == "loses":
+        return f"{encoder} loses to {rival}: {scale}; use the baseline, or try {ALTERNATIVES}."
+    return (
+        f"{encoder} does not beat {rival} by more than chance can explain: {scale}; "
+        f"more test rows would settle it, {ALTERNATIVES} may change it."
+    )

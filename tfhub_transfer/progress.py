@@ -1,0 +1,59 @@
+"""A progress line with a rate, for whatever takes long enough to wonder about."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+
+PATIENCE_SECONDS = 2.0
+
+
+@contextlib.contextmanager
+def progress(what: str, unit: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+    """Yield a function to call with each number of units done.
+
+    Past two seconds a terminal shows the count, the rate and, where the total is known, a bar
+    with the time left; at the end one line stays. A log gets that line only.
+
+    Args:
+        what: what is going on, as in "Encoding".
+        unit: of what is counted, in the plural, as in "texts".
+        total: how many units there will be, if known.
+    """
+    # rich takes 0.1 s to import, which only those who wait should pay
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import TimeRemainingColumn
+
+    console = Console(stderr=True)
+    count = "{task.completed:,.0f}" + (" of {task.total:,.0f}" if total is not None else "")
+    columns = [
+        TextColumn("{task.description}", markup=False),
+        *([BarColumn(), TimeRemainingColumn()] if total is not None else [TimeElapsedColumn()]),
+        TextColumn(count + f" {unit}, {{task.fields[rate]:,.0f}} {unit}/s"),
+    ]
+    bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    task = bar.add_task(what, total=total, rate=0.0)
+    start = time.monotonic()
+    done, shown = 0, False
+
+    def advance(units: int) -> None:
+        nonlocal done, shown
+        done += units
+        elapsed = time.monotonic() - start
+        if not shown and elapsed > PATIENCE_SECONDS:
+            bar.start()
+            shown = True
+        bar.update(task, completed=done, rate=done / max(elapsed, 1e-9))
+
+    try:
+        yield advance
+    finally:
+        bar.stop()
+        elapsed = time.monotonic() - start
+        if elapsed > PATIENCE_SECONDS:
+            console.print(
+                f"{what}: {done:,} {unit} in {elapsed:.1f} s ({done / elapsed:,.0f} {unit}/s)",
+                markup=False, highlight=False,
+            )

@@ -1,0 +1,240 @@
+"""The run directory: its layout, its lock, and files that are never seen half written."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import filelock
+import yaml
+
+from tfhub_transfer.config import Config
+from tfhub_transfer.errors import RunError
+
+
+@contextlib.contextmanager
+def atomic_path(target: Path) -> Iterator[Path]:
+    """Yield a path beside `target` to write to; it takes `target`'s name only if nothing failed.
+
+    The file is flushed to disk before the rename, so that a power cut leaves the old file or the
+    new one. The temporary keeps `target`'s suffixes, which some writers look at.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(
+        dir=target.parent, prefix=".writing-", suffix="".join(target.suffixes)
+    )
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        # mkstemp makes files private to the user; give them what a plain open() would have given
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
+
+
+class Run:
+    """One run directory; made by `Run.create` or `Run.open`."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.config_file = path / "config.yaml"
+        self.metrics_file = path / "metrics.json"
+        self.history_file = path / "history.csv"
+        self.report_file = path / "report.html"
+        self.rejected_file = path / "rejected.jsonl"
+        self.model_file = path / "model.keras"
+        self.plots = path / "plots"
+        self.checkpoints = path / "checkpoints"
+        self.logs = path / "logs"
+
+    @classmethod
+    def create(cls, config: Config) -> Run:
+        """Make the directory that `config` names, or accept the one it resumes.
+
+        Raises:
+            RunError: it holds something already and neither `resume` nor `overwrite` was asked
+                for; or it is to be overwritten and does not look like a run; or it is to be
+                resumed with other settings than it was begun with.
+        """
+        path = Path(config.run or f"runs/{time.strftime('%Y%m%d-%H%M%S')}")
+        run = cls(path)
+        taken = path.exists() and any(path.iterdir())
+        if taken and config.overwrite:
+            if not run.config_file.exists():
+                raise RunError(
+                    f"--overwrite empties only a directory with a run's config.yaml in it, "
+                    f"and there is none. Received: {path}"
+                )
+            with run.lock():
+                for entry in path.iterdir():
+                    if entry.is_dir():
+                        shutil.rmtree(entry)
+                    elif entry.name != ".lock":
+                        entry.unlink()
+        elif taken and not config.resume:
+            raise RunError(
+                f"The run directory is not empty. Give another --run, or --resume to continue "
+                f"the run in it, or --overwrite to begin anew. Received: {path}"
+            )
+        elif config.resume:
+            run._check_resumable(config)
+        path.mkdir(parents=True, exist_ok=True)
+        return run
+
+    @classmethod
+    def open(cls, path: str | Path) -> Run:
+        """Return the run in `path`.
+
+        Raises:
+            RunError: there is no `config.yaml` in it.
+        """
+        run = cls(Path(path))
+        if not run.config_file.exists():
+            raise RunError(
+                f"Not a run directory: a run has a config.yaml, as `python -m tfhub_transfer.train "
+                f"--run DIR` writes it. Received: {path}"
+            )
+        return run
+
+    def _check_resumable(self, config: Config) -> None:
+        if not self.config_file.exists():
+            raise RunError(f"Nothing to resume: no config.yaml in the directory. "
+                           f"Received: {self.path}")
+        begun, wanted = _settings(self.load_config()), _settings(config.to_dict())
+        changed = sorted(key for key in wanted if begun.get(key) != wanted[key])
+        if changed:
+            details = "; ".join(
+                f"{key} was {begun.get(key)!r}, received {wanted[key]!r}" for key in changed
+            )
+            raise RunError(
+                f"A run is resumed with the settings it was begun with ({self.config_file}): "
+                f"{details}"
+            )
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the directory against other processes.
+
+        Raises:
+            RunError: another process holds it.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(self.path / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            raise RunError(
+                f"Another process is working in this run directory. Wait for it or give another "
+                f"--run. Received: {self.path}"
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def load_config(self) -> dict[str, Any]:
+        """Return `config.yaml` as plain dicts."""
+        loaded: dict[str, Any] = yaml.safe_load(self.config_file.read_text(encoding="utf-8"))
+        return loaded
+
+    def load_metrics(self) -> dict[str, Any]:
+        """Return `metrics.json`.
+
+        Raises:
+            RunError: the run was not finished.
+        """
+        if not self.metrics_file.exists():
+            raise RunError(
+                f"The run is not finished: it has no metrics.json. Continue it with "
+                f"`python -m tfhub_transfer.train --config {self.config_file} --run {self.path} "
+                f"--resume`. Received: {self.path}"
+            )
+        loaded: dict[str, Any] = json.loads(self.metrics_file.read_text(encoding="utf-8"))
+        return loaded
+
+    def write_config(self, config: Config) -> None:
+        """Write the resolved configuration as `config.yaml`."""
+        # through JSON, so that tuples become the lists that YAML knows
+        plain = json.loads(json.dumps(config.to_dict()))
+        self.write_text("config.yaml", yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
+
+    def write_environment(self, seed: int) -> None:
+        """Write `environment.json`: package versions, seed and hardware."""
+        self.write_json("environment.json", {"seed": seed, **environment()})
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Write `value` as indented JSON under `name`, atomically."""
+        text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+        # a confusion matrix of 150 classes would be 22,000 lines: one line for a list of numbers
+        text = re.sub(r"\[[-\d\s,.e]*\]", lambda found: re.sub(r"\s+", " ", found[0]), text)
+        self.write_text(name, text + "\n")
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write `text` in UTF-8 under `name`, atomically."""
+        with atomic_path(self.path / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+
+
+def environment() -> dict[str, Any]:
+    """Return the versions and the hardware that a result depends on."""
+    packages = ["tensorflow", "tensorflow-text", "tensorflow-hub", "keras", "numpy", "pyarrow",
+                "scikit-learn", "tfhub-transfer"]
+    versions = {}
+    for package in packages:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[package] = importlib.metadata.version(package)
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "machine": platform.machine(),
+        "cpus": os.cpu_count(),
+        "packages": versions,
+    }
+
+
+def _settings(config: dict[str, Any]) -> dict[str, Any]:
+    """Flatten to dotted names, without those that do not change what a run computes."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, dict):
+            flat.update({f"{key}.{inner}": _plain(v) for inner, v in value.items()})
+        elif key not in ("run", "resume", "overwrite"):
+            flat[key] = _plain(value)
+    return flat
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def config_from_dict(values: dict[str, Any]) -> Config:
+    """Rebuild a Config from `Run.load_config()`'s dicts; settings it lacks take their default."""
+    defaults = Config()
+    changes: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            lists = {name: tuple(v) if isinstance(v, list) else v for name, v in value.items()}
+            value = dataclasses.replace(getattr(defaults, key), **lists)
+        changes[key] = value
+    return dataclasses.replace(defaults, **changes)

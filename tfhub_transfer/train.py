@@ -1,0 +1,34 @@
+"""`python -m tfhub_transfer.train`: labelled text in, a trained and measured model out."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from tfhub_transfer import cli
+from tfhub_transfer.config import Config
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train as the flags say and print the result table."""
+    config = cli.parse("train", "Train a text classifier.", Config, arguments)
+
+    # Imported here: TensorFlow takes seconds, and help and wrong flags should not.
+    cli.import_tensorflow()
+    from rich.console import Console
+
+    from tfhub_transfer.evaluation.experiment import run_experiment
+    from tfhub_transfer.evaluation.report import result_table
+
+    run = run_experiment(config)
+    metrics = run.load_metrics()
+    console = Console()
+    for note in metrics["notes"]:
+        console.print(f"note: {note}", markup=False, highlight=False)
+    console.print(result_table(metrics))
+    console.print(f"report: {run.report_file}", markup=False, highlight=False, soft_wrap=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(cli.guarded(main))

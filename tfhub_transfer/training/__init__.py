@@ -1,0 +1,1 @@
+"""Which weights move, on which loss, and how a killed run goes on."""

@@ -1,0 +1,68 @@
+"""The state of a training between two epochs, as one file that is whole or absent."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from tfhub_transfer.encoders.layer import HubLayer
+from tfhub_transfer.errors import RunError
+from tfhub_transfer.runs import atomic_path
+
+
+def save(
+    target: Path, model: keras.Model, progress: dict[str, Any], *, optimizer: bool = True
+) -> None:
+    """Write what moves in `model`, its optimizer's state and `progress`, a JSON value."""
+    values = {f"model/{i}": np.asarray(v) for i, v in enumerate(_moving(model))}
+    if optimizer:
+        values |= {f"optimizer/{i}": np.asarray(v) for i, v in enumerate(model.optimizer.variables)}
+    with atomic_path(target) as temporary:
+        save_file(values, temporary, metadata={"progress": json.dumps(progress)})
+
+
+def load(source: Path, model: keras.Model, *, optimizer: bool = True) -> dict[str, Any]:
+    """Put a saved state into `model` and return its `progress`.
+
+    Raises:
+        RunError: the file is damaged, or of a model with other weights.
+    """
+    variables = {f"model/{i}": v for i, v in enumerate(_moving(model))}
+    if optimizer:
+        model.optimizer.build(model.trainable_variables)
+        variables |= {f"optimizer/{i}": v for i, v in enumerate(model.optimizer.variables)}
+    try:
+        with safe_open(source, framework="numpy") as file:
+            names = set(file.keys())
+            if not variables.keys() <= names:
+                raise RunError(
+                    f"The checkpoint is of another model: it should hold {len(variables)} values "
+                    f"that fit this one's. Delete it to begin anew. Received: {len(names)} values "
+                    f"in {source}"
+                )
+            for name, variable in variables.items():
+                variable.assign(file.get_tensor(name))
+            progress: dict[str, Any] = json.loads(file.metadata()["progress"])
+            return progress
+    except (SafetensorError, ValueError) as error:
+        raise RunError(
+            f"The checkpoint cannot be read ({error}). Delete it to begin anew. Received: {source}"
+        ) from error
+
+
+def _moving(model: keras.Model) -> list[Any]:
+    """Return all variables but the weights of frozen encoders, which their handle brings back."""
+    fixed = {
+        id(weight)
+        for layer in model._flatten_layers()
+        if isinstance(layer, HubLayer)
+        for weight in layer.non_trainable_weights
+        if "float" in weight.dtype
+    }
+    return [variable for variable in model.variables if id(variable) not in fixed]

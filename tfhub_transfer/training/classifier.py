@@ -1,0 +1,93 @@
+"""An encoder and a head as one model: strings in, probabilities out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfhub_transfer.config import Config
+from tfhub_transfer.encoders.bulk import BulkEncoder
+from tfhub_transfer.encoders.layer import HubLayer
+from tfhub_transfer.heads.head import Head
+from tfhub_transfer.registry import TASKS
+from tfhub_transfer.runs import Run, atomic_path, config_from_dict
+
+_BATCH = 2048
+
+
+class Classifier:
+    """A model in its three views, which share their weights.
+
+    Attributes:
+        head: what the outputs mean.
+        encoder: string[B] to float32[B, D].
+        network: float32[B, D] to probabilities; what is trained where the encoder is frozen.
+        model: string[B] to probabilities; what is fine-tuned, saved and exported.
+    """
+
+    def __init__(self, head: Head, encoder: HubLayer, network: keras.Model):
+        self.head = head
+        self.encoder = encoder
+        self.network = network
+        text = keras.Input((), dtype="string", name="text")
+        self.model = keras.Model(text, network(encoder(text)), name="classifier")
+        self._apply = tf.function(
+            lambda vectors: network(vectors, training=False),
+            input_signature=[tf.TensorSpec([None, encoder.width], tf.float32)],
+        )
+
+    @classmethod
+    def build(
+        cls, config: Config, labels: Sequence[str], *, multi_label: bool
+    ) -> Classifier:
+        """Return an untrained classifier as `config` asks for it."""
+        encoder = HubLayer(config.encoder.name, offline=config.encoder.offline, name="encoder")
+        head: Head = TASKS.load(config.task)(config.head, labels, multi_label=multi_label)
+        return cls(head, encoder, head.network(encoder.width))
+
+    @classmethod
+    def load(cls, run: Run) -> Classifier:
+        """Return the classifier that a run has trained.
+
+        Raises:
+            RunError: the run was not finished.
+        """
+        config = config_from_dict(run.load_config())
+        described = run.load_metrics()
+        model = keras.models.load_model(run.model_file, compile=False)
+        head: Head = TASKS.load(config.task)(
+            config.head, described["labels"], multi_label=described["multi_label"]
+        )
+        return cls(head, model.get_layer("encoder"), model.get_layer("head"))
+
+    def save(self, target: Path) -> None:
+        """Write the strings-in model as a `.keras` file."""
+        with atomic_path(target) as temporary:
+            self.model.save(temporary)
+
+    def from_vectors(self, vectors: np.ndarray) -> np.ndarray:
+        """Return probabilities, float32[N, C], for encoded texts, float32[N, D]."""
+        parts = [
+            self._apply(vectors[start : start + _BATCH]).numpy()
+            for start in range(0, len(vectors), _BATCH)
+        ]
+        return np.concatenate(parts) if parts else np.empty((0, len(self.head.labels)), np.float32)
+
+    def predict(
+        self,
+        batches: Iterable[Sequence[str]],
+        encode: Callable[[Sequence[str]], np.ndarray] | None = None,
+    ) -> Iterator[np.ndarray]:
+        """Yield probabilities, float32[n, C], for each batch of texts.
+
+        Args:
+            batches: of texts; large ones are encoded faster, being sorted by length.
+            encode: texts to vectors; the encoder with its present weights when not given.
+        """
+        encode = encode or BulkEncoder(self.encoder)
+        for texts in batches:
+            yield self.from_vectors(encode(texts))

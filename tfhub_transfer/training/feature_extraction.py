@@ -1,0 +1,71 @@
+"""The encoder stays as it is; the head is trained on its vectors."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from tfhub_transfer.data.examples import Dataset, Examples
+from tfhub_transfer.data.pipeline import Features, Order, batches, text_features
+from tfhub_transfer.encoders.bulk import BulkEncoder
+from tfhub_transfer.encoders.cache import FeatureCache
+from tfhub_transfer.training.classifier import Classifier
+from tfhub_transfer.training.loop import fit
+from tfhub_transfer.training.strategy import Outcome, Strategy
+
+_TEXTS_AT_ONCE = 4096
+# A step of a small head takes less time than Python needs to start it.
+_STEPS_PER_CALL = 16
+
+
+class FeatureExtraction(Strategy):
+    """Encodes every distinct text once, then trains the head on vectors.
+
+    Without the cache (`--encoder.cache false`) strings go through the frozen encoder in every epoch,
+    which gives the same head and takes longer.
+    """
+
+    def fit(self, classifier: Classifier, data: Dataset) -> Outcome:
+        """Train the classifier's network; its encoder is not touched."""
+        config, encoder = self.config, classifier.encoder
+        encoder.trainable = False
+        bulk = BulkEncoder(encoder, config.encoder.precision)
+        start = time.monotonic()
+        if config.encoder.cache:
+            cache = FeatureCache.open(
+                encoder.encoder.fingerprint,
+                width=encoder.width,
+                precision=config.encoder.precision,
+            )
+
+            def encode(texts: Sequence[str]) -> np.ndarray:
+                return cache.read(cache.add([texts], bulk))
+
+            def features(examples: Examples) -> Features:
+                rows = cache.add(examples.batches(_TEXTS_AT_ONCE), bulk, total=len(examples))
+                return lambda positions: cache.read(rows[positions])
+
+            model, steps_per_call = classifier.network, _STEPS_PER_CALL
+        else:
+            encode, features, model, steps_per_call = bulk, text_features, classifier.model, 1
+        train, validation = features(data.train), features(data.validation)
+        if config.encoder.cache:
+            features(data.test)  # so that the time to encode is that of all texts
+        encode_seconds = time.monotonic() - start
+
+        classes, size = len(data.labels), config.training.batch_size
+        order = Order(data.train, classes, balance=config.data.balance, seed=config.seed)
+        progress = fit(
+            model,
+            classifier.head,
+            batches(train, data.train, classes, size, order=order),
+            batches(validation, data.validation, classes, size),
+            order=order,
+            config=config.training,
+            run=self.run,
+            resume=config.resume,
+            steps_per_call=steps_per_call,
+        )
+        return Outcome(progress, encode_seconds, encode)

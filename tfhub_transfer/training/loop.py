@@ -1,0 +1,178 @@
+"""Compile, fit, checkpoint, resume: the one training loop of every strategy."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfhub_transfer.config import TrainingConfig
+from tfhub_transfer.data.pipeline import Order
+from tfhub_transfer.errors import TrainingError
+from tfhub_transfer.heads.head import Head
+from tfhub_transfer.progress import progress
+from tfhub_transfer.runs import Run
+from tfhub_transfer.training import checkpoint
+from tfhub_transfer.training.schedule import WarmupDecay
+
+__all__ = ["Progress", "fit"]
+
+
+@dataclass
+class Progress:
+    """How far a training has come; what a checkpoint holds beside the weights.
+
+    Attributes:
+        history: one record per epoch: epoch (from 1), loss, accuracy, val_loss, val_accuracy,
+            learning_rate, seconds.
+        best_epoch: the one with the lowest validation loss, whose weights are kept.
+        seconds: spent in all, resumed parts included.
+        finished: all epochs are done, or patience ran out.
+    """
+
+    history: list[dict[str, float]] = field(default_factory=list)
+    best_epoch: int = 0
+    seconds: float = 0.0
+    finished: bool = False
+
+    @property
+    def epoch(self) -> int:
+        """The number of whole epochs."""
+        return len(self.history)
+
+
+def fit(
+    model: keras.Model,
+    head: Head,
+    train: tf.data.Dataset,
+    validation: tf.data.Dataset,
+    *,
+    order: Order,
+    config: TrainingConfig,
+    run: Run,
+    resume: bool = False,
+    steps_per_call: int = 1,
+) -> Progress:
+    """Train `model` and leave it with the weights of its best epoch.
+
+    After each epoch `checkpoints/last.safetensors` and `history.csv` are replaced, so that a killed
+    training loses one epoch at most; a resumed one takes the same steps as if it had not been
+    killed. Ctrl-C ends the training and keeps what the whole epochs before it reached.
+
+    Args:
+        model: features to probabilities.
+        head: gives the loss and the metrics.
+        train: batches of (features, targets, weights).
+        validation: the same, in a fixed order.
+        order: that of `train`, told each epoch's number.
+        config: epochs, rates and patience.
+        run: where checkpoints, history and logs go.
+        resume: begin from the run's last checkpoint, if it has one.
+        steps_per_call: optimizer steps per call into the graph; more than one pays where a step
+            takes less than a millisecond.
+
+    Raises:
+        TrainingError: the loss is no number any more.
+        KeyboardInterrupt: Ctrl-C before the first epoch was whole.
+    """
+    steps = math.ceil(len(order) / config.batch_size)
+    rate = WarmupDecay(config.learning_rate, steps * config.epochs, config.warmup, config.decay)
+    model.compile(
+        optimizer=keras.optimizers.Adam(rate),
+        loss=head.loss(),
+        weighted_metrics=head.metrics(),
+        steps_per_execution=min(steps_per_call, steps),
+    )
+    last, best = run.checkpoints / "last.safetensors", run.checkpoints / "best.safetensors"
+    state = Progress()
+    if resume and last.exists():
+        state = Progress(**checkpoint.load(last, model))
+    if not state.finished:
+        remaining = (config.epochs - state.epoch) * len(order)
+        with progress("Training", "examples", remaining) as advance:
+            callbacks = [_Epochs(state, order, config, run, advance, steps)]
+            if config.tensorboard:
+                callbacks.append(keras.callbacks.TensorBoard(run.logs))
+            try:
+                model.fit(
+                    train,
+                    validation_data=validation,
+                    epochs=config.epochs,
+                    initial_epoch=state.epoch,
+                    callbacks=callbacks,
+                    shuffle=False,  # `order` has done it
+                    verbose=0,
+                )
+            except KeyboardInterrupt:
+                if not state.history:
+                    raise
+    checkpoint.load(best, model, optimizer=False)
+    return state
+
+
+class _Epochs(keras.callbacks.Callback):
+    """What happens around each epoch."""
+
+    def __init__(
+        self,
+        state: Progress,
+        order: Order,
+        config: TrainingConfig,
+        run: Run,
+        advance: Any,
+        steps: int,
+    ):
+        super().__init__()
+        self._state, self._order, self._config, self._run = state, order, config, run
+        self._advance, self._steps = advance, steps
+        self._seconds_before = state.seconds
+        self._start = time.monotonic()
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self._order.epoch = epoch
+        self._epoch_start = time.monotonic()
+        self._batches_done = 0
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self._advance((batch + 1 - self._batches_done) * self._config.batch_size)
+        self._batches_done = batch + 1
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        values = {key: float(value) for key, value in (logs or {}).items()}
+        if not all(math.isfinite(value) for value in values.values()):
+            raise TrainingError(
+                f"The loss is no number any more in epoch {epoch + 1}; the weights of the epoch "
+                f"before are in {self._run.checkpoints}. A lower --training.learning_rate than "
+                f"{self._config.learning_rate:g} or a longer --training.warmup usually helps. "
+                f"Received: {values}"
+            )
+        now, state = time.monotonic(), self._state
+        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        record = {"epoch": epoch + 1, **values, "learning_rate": rate,
+                  "seconds": round(now - self._epoch_start, 3)}
+        state.history.append(record)
+        state.seconds = self._seconds_before + now - self._start
+        losses = [epoch["val_loss"] for epoch in state.history]
+        state.best_epoch = losses.index(min(losses)) + 1
+        out_of_patience = state.epoch - state.best_epoch >= self._config.patience
+        state.finished = state.epoch == self._config.epochs or out_of_patience
+        if state.best_epoch == state.epoch:
+            best = self._run.checkpoints / "best.safetensors"
+            checkpoint.save(best, self.model, vars(state), optimizer=False)
+        checkpoint.save(self._run.checkpoints / "last.safetensors", self.model, vars(state))
+        self._run.write_text("history.csv", _as_csv(state.history))
+        self.model.stop_training = out_of_patience
+
+
+def _as_csv(records: list[dict[str, float]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(records[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
+    return text.getvalue()
