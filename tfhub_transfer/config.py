@@ -98,6 +98,10 @@ class HeadConfig:
         _at_least("head.l2", self.l2, 0)
 
 
+# By the kind of encoder: a table of token vectors takes larger steps than a deep network.
+ENCODER_LEARNING_RATES = {"transformer": 5e-5, "text_embedding": 1e-3}
+
+
 @dataclass(frozen=True)
 class TrainingConfig:
     """Which weights move, and how.
@@ -109,6 +113,8 @@ class TrainingConfig:
         epochs: passes over the training rows at most.
         batch_size: examples per optimizer step.
         learning_rate: Adam's, at its highest.
+        encoder_learning_rate: that of the encoder's weights with `fine_tuning`; when not given,
+            5e-5 for a transformer and 1e-3 for a text embedding.
         warmup: the share of all steps in which the rate rises from zero.
         decay: how the rate falls to zero after the warm-up.
         patience: epochs without a better validation loss before training stops; the best epoch's
@@ -121,6 +127,7 @@ class TrainingConfig:
     epochs: int = 20
     batch_size: int = 64
     learning_rate: float = 1e-3
+    encoder_learning_rate: float | None = None
     warmup: float = 0.05
     decay: Literal["none", "linear", "cosine"] = "cosine"
     patience: int = 5
@@ -132,6 +139,8 @@ class TrainingConfig:
         _at_least("training.batch_size", self.batch_size, 1)
         _at_least("training.patience", self.patience, 1)
         _within("training.learning_rate", self.learning_rate, 1e-9, 100.0)
+        if self.encoder_learning_rate is not None:
+            _within("training.encoder_learning_rate", self.encoder_learning_rate, 1e-9, 100.0)
         _within("training.warmup", self.warmup, 0.0, 1.0)
 
 

@@ -23,8 +23,13 @@ def progress(what: str, unit: str, total: int | None = None) -> Iterator[Callabl
     """
     # rich takes 0.1 s to import, which only those who wait should pay
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-    from rich.progress import TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     console = Console(stderr=True)
     count = "{task.completed:,.0f}" + (" of {task.total:,.0f}" if total is not None else "")

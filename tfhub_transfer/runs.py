@@ -231,10 +231,14 @@ def _plain(value: Any) -> Any:
 def config_from_dict(values: dict[str, Any]) -> Config:
     """Rebuild a Config from `Run.load_config()`'s dicts; settings it lacks take their default."""
     defaults = Config()
-    changes: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, dict):
-            lists = {name: tuple(v) if isinstance(v, list) else v for name, v in value.items()}
-            value = dataclasses.replace(getattr(defaults, key), **lists)
-        changes[key] = value
+    changes = {
+        key: dataclasses.replace(getattr(defaults, key), **_with_tuples(value))
+        if isinstance(value, dict)
+        else value
+        for key, value in values.items()
+    }
     return dataclasses.replace(defaults, **changes)
+
+
+def _with_tuples(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}

@@ -15,18 +15,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     # Imported here: TensorFlow takes seconds, and help and wrong flags should not.
     cli.import_tensorflow()
-    from rich.console import Console
-
     from tfhub_transfer.evaluation.experiment import run_experiment
-    from tfhub_transfer.evaluation.report import result_table
+    from tfhub_transfer.evaluation.report import print_result
 
     run = run_experiment(config)
-    metrics = run.load_metrics()
-    console = Console()
-    for note in metrics["notes"]:
-        console.print(f"note: {note}", markup=False, highlight=False)
-    console.print(result_table(metrics))
-    console.print(f"report: {run.report_file}", markup=False, highlight=False, soft_wrap=True)
+    print_result(run.load_metrics(), run.report_file)
     return 0
 
 

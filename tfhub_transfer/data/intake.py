@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from tfhub_transfer.data.examples import Examples, TextColumn
-from tfhub_transfer.data.progress import tracked
 from tfhub_transfer.data.spool import Spool
 from tfhub_transfer.data.table import Label, Table
 from tfhub_transfer.errors import DataError
+from tfhub_transfer.progress import progress
 from tfhub_transfer.runs import atomic_path
 
 
@@ -202,22 +202,26 @@ def take_in(table: Table, split: str, vocabulary: Vocabulary, rejections: Reject
         DataError: some rows have one label, others a list of labels.
     """
     intake = Intake(table.origin, vocabulary)
-    for batch in tracked(table):
-        texts: list[str] = []
-        ids: list[int] = []
-        codes: list[list[int]] = []
-        for row, text, label in zip(batch.rows.tolist(), batch.texts, batch.labels, strict=True):
-            try:
-                checked = _checked(text)
-                codes.append(vocabulary.encode(label))
-            except RejectedRow as reason:
-                rejections.add(split, row, str(reason), text, label)
-            except ValueError as error:
-                raise DataError(f"{table.origin}, row {row}: {error}. Received: {label}") from None
-            else:
-                texts.append(checked)
-                ids.append(row)
-        intake.append(texts, ids, codes)
+    with progress(f"Reading {table.origin}", "rows") as advance:
+        for batch in table.read():
+            texts: list[str] = []
+            ids: list[int] = []
+            codes: list[list[int]] = []
+            rows = batch.rows.tolist()
+            for row, text, label in zip(rows, batch.texts, batch.labels, strict=True):
+                try:
+                    checked = _checked(text)
+                    codes.append(vocabulary.encode(label))
+                except RejectedRow as reason:
+                    rejections.add(split, row, str(reason), text, label)
+                except ValueError as error:
+                    where = f"{table.origin}, row {row}"
+                    raise DataError(f"{where}: {error}. Received: {label}") from None
+                else:
+                    texts.append(checked)
+                    ids.append(row)
+            intake.append(texts, ids, codes)
+            advance(len(batch.rows))
     return intake
 
 

@@ -5,18 +5,17 @@ TensorFlow takes seconds to import, so it is only where an encoder is loaded or 
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import Namespace
 from rich.console import Console
 from rich.table import Table
 
-from tfhub_transfer.cli import guarded
+from tfhub_transfer.cli import Parser, guarded, import_tensorflow
 from tfhub_transfer.encoders.building import build_bert, build_static
 from tfhub_transfer.encoders.bundle import bundle, unbundle
 from tfhub_transfer.encoders.catalogue import CATALOGUE, EncoderSpec
@@ -37,14 +36,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: the command line after the program's name; this process's when not given.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     parsed = _parser().parse_args(arguments)
     command = parsed.command
     return guarded(lambda: _COMMANDS[command](parsed[command]))
 
 
-def _parser() -> ArgumentParser:
-    offline = {"action": "store_true", "help": "never open a socket"}
+def _parser() -> Parser:
+    offline_help = "never open a socket"
     names_help = "names of the catalogue, handles or paths"
     parser = _new_parser(str(__doc__), prog="python -m tfhub_transfer.encoders")
     commands = parser.add_subcommands(dest="command")
@@ -56,7 +54,7 @@ def _parser() -> ArgumentParser:
 
     command = _new_parser("Show an encoder's record, files and weights.")
     command.add_argument("name", help="a name of the catalogue, a handle or a path")
-    command.add_argument("--offline", **offline)
+    command.add_argument("--offline", action="store_true", help=offline_help)
     commands.add_subcommand("info", command, help="show an encoder's record, files and weights")
 
     command = _new_parser("Bring encoders into this machine's cache.")
@@ -67,10 +65,12 @@ def _parser() -> ArgumentParser:
     command = _new_parser("Pack encoders for a machine without network.")
     command.add_argument("names", nargs="+", help=names_help)
     command.add_argument("--to", metavar="FILE", required=True, help="the tar file to write")
-    command.add_argument("--offline", **offline)
+    command.add_argument("--offline", action="store_true", help=offline_help)
     commands.add_subcommand("bundle", command, help="pack encoders into one file")
 
-    command = _new_parser("Make a transformer from a BERT checkpoint, or distil a static embedding.")
+    command = _new_parser(
+        "Make a transformer from a BERT checkpoint, or distil a static embedding."
+    )
     command.add_argument(
         "name",
         help="minilm-l6, whose weights are verified; minilm-static; or, with --to, any name for a "
@@ -92,13 +92,13 @@ def _parser() -> ArgumentParser:
         "--from", metavar="NAME", help="what minilm-static is distilled from: minilm-l6 by default"
     )
     command.add_argument("--width", type=int, help="of minilm-static's vectors: 256 by default")
-    command.add_argument("--offline", **offline)
+    command.add_argument("--offline", action="store_true", help=offline_help)
     commands.add_subcommand("build", command, help="make an encoder on this machine")
     return parser
 
 
-def _new_parser(description: str, **keywords: Any) -> ArgumentParser:
-    return ArgumentParser(description=description, allow_abbrev=False, **keywords)
+def _new_parser(description: str, **keywords: Any) -> Parser:
+    return Parser(description=description, allow_abbrev=False, **keywords)
 
 
 def _list(arguments: Namespace) -> int:
@@ -133,6 +133,7 @@ def _is_here(spec: EncoderSpec) -> bool:
 
 def _info(arguments: Namespace) -> int:
     encoder = resolve(arguments.name, offline=arguments.offline)
+    import_tensorflow()
     from tfhub_transfer.encoders.layer import HubLayer
 
     layer = HubLayer(encoder)
@@ -146,7 +147,7 @@ def _info(arguments: Namespace) -> int:
     groups.add_column("numbers", justify="right")
     groups.add_column("paths in it", overflow="fold")
     above = None
-    for group, weights in _groups(layer.weights).items():
+    for group, weights in _groups(layer.movable).items():
         inside = ", ".join(weight.path.removeprefix(f"{group}/") for weight in weights)
         numbers = sum(weight.value.shape.num_elements() for weight in weights)
         groups.add_row(group, f"{numbers:,}", "(as above)" if inside == above else inside)
@@ -234,6 +235,7 @@ def _build(arguments: Namespace) -> int:
             f"the encoder in.{did_you_mean(name, ['minilm-l6', 'minilm-static'])} "
             f"Received: {name!r}"
         )
+    import_tensorflow()
     build_bert(name, Path(checkpoint), Path(to) if to else None)
     print(f"{name}: use it as --encoder.name {to or name}")
     return 0
@@ -249,6 +251,7 @@ def _build_static(arguments: Namespace) -> int:
     if not to:
         raise EncoderError(f"--to is needed: the directory or .tar.xz file to make {name!r} in")
     encoder = resolve(arguments["from"] or "minilm-l6", offline=arguments.offline)
+    import_tensorflow()
     build_static(encoder, Path(to), width=arguments.width or 256)
     size = f", {Path(to).stat().st_size / _MB:.1f} MB" if Path(to).is_file() else ""
     print(f"{name}: {to}{size}")

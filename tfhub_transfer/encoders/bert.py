@@ -8,7 +8,6 @@ sentence-transformers lays them out; a plain BERT checkpoint is pooled by its ta
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ import tensorflow_text as tf_text
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
+from tfhub_transfer.encoders import store
 from tfhub_transfer.encoders.reusable import save_reusable
 from tfhub_transfer.errors import CorruptEncoderError, EncoderError
 
@@ -28,6 +28,23 @@ from tfhub_transfer.errors import CorruptEncoderError, EncoderError
 _PADDING_SCORE = -30_000.0
 
 Pooling = Literal["mean", "cls", "pooler"]
+
+_POOLINGS: dict[str, Pooling] = {
+    "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_cls_token": "cls",
+}
+# The parts of a sentence-transformers pipeline that the graph has; any other would go missing.
+_MODULES = ("Transformer", "Pooling", "Normalize")
+# BertConfig's fields that config.json has under another name.
+_FIELDS = {
+    "vocabulary": "vocab_size",
+    "width": "hidden_size",
+    "layers": "num_hidden_layers",
+    "heads": "num_attention_heads",
+    "intermediate": "intermediate_size",
+    "epsilon": "layer_norm_eps",
+    "dropout": "hidden_dropout_prob",
+}
 
 
 @dataclass(frozen=True)
@@ -56,44 +73,38 @@ class BertConfig:
             EncoderError: the checkpoint is of another architecture or pools in another way.
         """
         raw = _read_json(checkpoint / "config.json")
+        needed = {*_FIELDS.values(), "hidden_act", "max_position_embeddings"}
+        if missing := sorted(needed - {*raw}):
+            raise EncoderError(
+                f"{checkpoint / 'config.json'} lacks what a BERT's has: {', '.join(missing)}. "
+                f"Received: {', '.join(sorted(raw)) or 'no key'}"
+            )
         _accept("model_type", raw.get("model_type"), ("bert",))
-        _accept("position_embedding_type", raw.get("position_embedding_type", "absolute"),
-                ("absolute",))
-        _accept("hidden_act", raw["hidden_act"], ("gelu", "gelu_new", "relu"))
-        pooling: Pooling = "pooler"
-        pooling_file = checkpoint / "1_Pooling" / "config.json"
-        if pooling_file.exists():
-            modes = {key for key, on in _read_json(pooling_file).items()
-                     if key.startswith("pooling_mode_") and on is True}
-            names: dict[str, Pooling] = {"pooling_mode_mean_tokens": "mean",
-                                         "pooling_mode_cls_token": "cls"}
-            if len(modes) != 1 or not modes <= names.keys():
-                raise EncoderError(
-                    f"{pooling_file} asks for a pooling that is not built here. Accepted: one of "
-                    f"{', '.join(names)}. Received: {', '.join(sorted(modes)) or 'none'}"
-                )
-            pooling = names[modes.pop()]
-        modules = checkpoint / "modules.json"
-        normalize = modules.exists() and any(
-            module["type"].endswith(".Normalize") for module in _read_json(modules)
+        _accept(
+            "position_embedding_type",
+            raw.get("position_embedding_type", "absolute"),
+            ("absolute",),
         )
-        tokenizer = _read_json(checkpoint / "tokenizer_config.json", missing={})
-        sentence = _read_json(checkpoint / "sentence_bert_config.json", missing={})
+        _accept("hidden_act", raw["hidden_act"], ("gelu", "gelu_new", "relu"))
+        if raw["hidden_size"] % raw["num_attention_heads"]:
+            raise EncoderError(
+                f"config.json: hidden_size must be a multiple of num_attention_heads. "
+                f"Received: {raw['hidden_size']} and {raw['num_attention_heads']}"
+            )
+        modules = [module["type"] for module in _read_json(checkpoint / "modules.json", [])]
+        for module in modules:
+            _accept("modules.json: type", module.rpartition(".")[2], _MODULES)
+        tokenizer = _read_json(checkpoint / "tokenizer_config.json", {})
+        sentence = _read_json(checkpoint / "sentence_bert_config.json", {})
         positions = raw["max_position_embeddings"]
         return cls(
-            vocabulary=raw["vocab_size"],
-            width=raw["hidden_size"],
-            layers=raw["num_hidden_layers"],
-            heads=raw["num_attention_heads"],
-            intermediate=raw["intermediate_size"],
+            **{name: raw[key] for name, key in _FIELDS.items()},
             positions=positions,
-            epsilon=raw["layer_norm_eps"],
-            dropout=raw["hidden_dropout_prob"],
             activation=raw["hidden_act"],
             max_tokens=min(sentence.get("max_seq_length") or positions, positions),
             lower_case=tokenizer.get("do_lower_case", True),
-            pooling=pooling,
-            normalize=normalize,
+            pooling=_read_pooling(checkpoint / "1_Pooling" / "config.json"),
+            normalize=any(module.endswith(".Normalize") for module in modules),
         )
 
 
@@ -153,41 +164,54 @@ class BertEncoder(tf.Module):
         read = _Reader(weights)
 
         def norm(name: str, source: str) -> tuple[tf.Variable, tf.Variable]:
-            return (tf.Variable(read(f"{source}.LayerNorm.weight"), name=f"{name}/gamma"),
-                    tf.Variable(read(f"{source}.LayerNorm.bias"), name=f"{name}/beta"))
+            return (
+                tf.Variable(read(f"{source}.LayerNorm.weight"), name=f"{name}/gamma"),
+                tf.Variable(read(f"{source}.LayerNorm.bias"), name=f"{name}/beta"),
+            )
 
         def dense(name: str, *sources: str) -> tuple[tf.Variable, tf.Variable]:
             kernel = np.concatenate([read(f"{source}.weight").T for source in sources], axis=1)
             bias = np.concatenate([read(f"{source}.bias") for source in sources])
-            return (tf.Variable(kernel, name=f"{name}/kernel"),
-                    tf.Variable(bias, name=f"{name}/bias"))
+            return (
+                tf.Variable(kernel, name=f"{name}/kernel"),
+                tf.Variable(bias, name=f"{name}/bias"),
+            )
 
-        self._words = tf.Variable(read("embeddings.word_embeddings.weight"),
-                                  name="embeddings/word/embeddings")
-        self._positions = tf.Variable(read("embeddings.position_embeddings.weight"),
-                                      name="embeddings/position/embeddings")
-        self._types = tf.Variable(read("embeddings.token_type_embeddings.weight"),
-                                  name="embeddings/type/embeddings")
+        self._words = tf.Variable(
+            read("embeddings.word_embeddings.weight"), name="embeddings/word/embeddings"
+        )
+        self._positions = tf.Variable(
+            read("embeddings.position_embeddings.weight"), name="embeddings/position/embeddings"
+        )
+        self._types = tf.Variable(
+            read("embeddings.token_type_embeddings.weight"), name="embeddings/type/embeddings"
+        )
         self._embedding_norm = norm("embeddings/norm", "embeddings")
         self._blocks = []
         for index in range(config.layers):
             name, source = f"layer_{index}", f"encoder.layer.{index}"
             attention = f"{source}.attention.self"
-            self._blocks.append({
-                "qkv": dense(f"{name}/attention/qkv", f"{attention}.query", f"{attention}.key",
-                             f"{attention}.value"),
-                "output": dense(f"{name}/attention/output", f"{source}.attention.output.dense"),
-                "attention_norm": norm(f"{name}/attention/norm", f"{source}.attention.output"),
-                "up": dense(f"{name}/feed_forward/up", f"{source}.intermediate.dense"),
-                "down": dense(f"{name}/feed_forward/down", f"{source}.output.dense"),
-                "norm": norm(f"{name}/feed_forward/norm", f"{source}.output"),
-            })
+            self._blocks.append(
+                {
+                    "qkv": dense(
+                        f"{name}/attention/qkv",
+                        f"{attention}.query",
+                        f"{attention}.key",
+                        f"{attention}.value",
+                    ),
+                    "output": dense(f"{name}/attention/output", f"{source}.attention.output.dense"),
+                    "attention_norm": norm(f"{name}/attention/norm", f"{source}.attention.output"),
+                    "up": dense(f"{name}/feed_forward/up", f"{source}.intermediate.dense"),
+                    "down": dense(f"{name}/feed_forward/down", f"{source}.output.dense"),
+                    "norm": norm(f"{name}/feed_forward/norm", f"{source}.output"),
+                }
+            )
         self._pooler = dense("pooler", "pooler.dense") if config.pooling == "pooler" else None
         # The dropout masks are a function of this counter, so that a run with a seed repeats and
         # a resumed one continues.
-        self._dropout_state = tf.Variable([0, 0], dtype=tf.int32, trainable=False,
-                                          name="dropout_state")
-
+        self._dropout_state = tf.Variable(
+            [0, 0], dtype=tf.int32, trainable=False, name="dropout_state"
+        )
 
     @tf.function
     def __call__(self, inputs: dict[str, tf.Tensor], training: bool = False) -> dict[str, Any]:
@@ -241,9 +265,16 @@ class BertEncoder(tf.Module):
             "default": pooled,
         }
 
-    def _attention(self, hidden: tf.Tensor, block: dict[str, Any], padding: tf.Tensor,
-                   batch: tf.Tensor, length: tf.Tensor, products: tf.DType,
-                   dropout: Any) -> tf.Tensor:
+    def _attention(
+        self,
+        hidden: tf.Tensor,
+        block: dict[str, Any],
+        padding: tf.Tensor,
+        batch: tf.Tensor,
+        length: tf.Tensor,
+        products: tf.DType,
+        dropout: Any,
+    ) -> tf.Tensor:
         heads, size = self._config.heads, self._config.width // self._config.heads
         qkv = tf.reshape(_dense(hidden, block["qkv"], products), [batch, length, 3, heads, size])
         query, key, value = tf.unstack(tf.transpose(qkv, [2, 0, 3, 1, 4]))
@@ -257,7 +288,8 @@ class BertEncoder(tf.Module):
     def _pool(self, tokens: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
         if self._config.pooling == "mean":
             weights = tf.cast(mask, tf.float32)[:, :, tf.newaxis]
-            pooled = tf.reduce_sum(tokens * weights, 1) / tf.reduce_sum(weights, 1)
+            total = tf.reduce_sum(tokens * weights, 1)
+            pooled = tf.math.divide_no_nan(total, tf.reduce_sum(weights, 1))
         else:
             pooled = tokens[:, 0]
             if self._pooler is not None:
@@ -291,8 +323,7 @@ def build(checkpoint: Path, target: Path, *, sha256: str | None = None) -> None:
     """
     config = BertConfig.read(checkpoint)
     weights_file = _existing(checkpoint / "model.safetensors")
-    received = hashlib.sha256(weights_file.read_bytes()).hexdigest()
-    if sha256 and received != sha256:
+    if sha256 and (received := store.sha256(weights_file)) != sha256:
         raise CorruptEncoderError(
             f"{weights_file} is not the file that was asked for: its sha256 should be {sha256}. "
             f"Received: {received}"
@@ -300,8 +331,9 @@ def build(checkpoint: Path, target: Path, *, sha256: str | None = None) -> None:
     try:
         weights = load_file(weights_file)
     except SafetensorError as error:
-        raise CorruptEncoderError(f"{weights_file} is no readable safetensors file: "
-                                  f"{error}") from error
+        raise CorruptEncoderError(
+            f"{weights_file} is no readable safetensors file: {error}"
+        ) from error
     vocabulary = read_vocabulary(checkpoint / "vocab.txt", config.vocabulary)
 
     preprocess = BertPreprocess(
@@ -377,10 +409,28 @@ class _Reader:
         return self._weights[name].astype(np.float32)
 
 
+def _read_pooling(file: Path) -> Pooling:
+    """Return what sentence-transformers' pooling file says; without one, BERT's own pooler."""
+    if not file.exists():
+        return "pooler"
+    modes = {
+        key
+        for key, on in _read_json(file).items()
+        if key.startswith("pooling_mode_") and on is True
+    }
+    if len(modes) != 1 or not modes <= _POOLINGS.keys():
+        raise EncoderError(
+            f"{file} asks for a pooling that is not built here. Accepted: one of "
+            f"{', '.join(_POOLINGS)}. Received: {', '.join(sorted(modes)) or 'none'}"
+        )
+    return _POOLINGS[modes.pop()]
+
+
 def _accept(key: str, value: Any, accepted: tuple[str, ...]) -> None:
     if value not in accepted:
-        raise EncoderError(f"config.json: {key} must be one of {', '.join(accepted)}. "
-                           f"Received: {value!r}")
+        raise EncoderError(
+            f"The checkpoint's {key} must be one of {', '.join(accepted)}. Received: {value!r}"
+        )
 
 
 def _existing(file: Path) -> Path:
@@ -393,6 +443,10 @@ def _existing(file: Path) -> Path:
 
 
 def _read_json(file: Path, missing: Any = None) -> Any:
+    """Return a file's content, or `missing` in place of a file that a checkpoint may lack."""
     if missing is not None and not file.exists():
         return missing
-    return json.loads(_existing(file).read_text(encoding="utf-8"))
+    try:
+        return json.loads(_existing(file).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CorruptEncoderError(f"Not JSON ({error}). Received: {file}") from error

@@ -8,8 +8,9 @@ so that one's memory-bound steps (norms, softmax) fill the gaps of the other's p
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Literal
 
 import numpy as np
@@ -25,6 +26,8 @@ _BATCH_TOKENS = 3072
 _WINDOW = 4096
 _EMBEDDING_BATCH = 1024
 _WORKERS = 2
+# Batches that wait for a worker: enough to keep both busy, few enough to stop soon after Ctrl-C.
+_WAITING = 8
 
 
 class BulkEncoder:
@@ -35,13 +38,19 @@ class BulkEncoder:
         precision: of the matrix products; vectors are float32 in either case.
 
     Raises:
-        EncoderError: bfloat16 was asked for and the SavedModel has no such function.
+        EncoderError: bfloat16 was asked for and the SavedModel has no such function; or the layer
+            gives sequences.
     """
 
     def __init__(self, layer: HubLayer, precision: Literal["float32", "bfloat16"] = "float32"):
         encoder = layer.encoder
         is_transformer = encoder.preprocess is not None
         self.width = layer.width
+        if layer.output_kind != "pooled":
+            raise EncoderError(
+                f"Bulk encoding gives one vector per text, so its layer has output='pooled'. "
+                f"Received: {layer.output_kind!r}"
+            )
         if precision == "bfloat16" and not hasattr(layer.model, "encode_bfloat16"):
             raise EncoderError(
                 f"{encoder.handle} has no bfloat16 products: only transformers that "
@@ -52,15 +61,13 @@ class BulkEncoder:
         def model(inputs: Any) -> tf.Tensor:
             if precision == "bfloat16":
                 return layer.model.encode_bfloat16(inputs)["pooled_output"]
-            return layer.call(inputs, training=False)
+            return layer.vectors(inputs)
 
         # Traced once for every batch shape; the outputs that are not asked for are pruned.
         token_spec = tf.TensorSpec([None, None], tf.int32)
         names = ("input_word_ids", "input_mask", "input_type_ids")
         spec = (
-            {name: token_spec for name in names}
-            if is_transformer
-            else tf.TensorSpec([None], tf.string)
+            dict.fromkeys(names, token_spec) if is_transformer else tf.TensorSpec([None], tf.string)
         )
         self._model = tf.function(model, input_signature=[spec], autograph=False)
         self._preprocess = (
@@ -79,8 +86,13 @@ class BulkEncoder:
 
         with ThreadPoolExecutor(_WORKERS) as workers:
             # Tokenising happens here, in the main thread, while the workers encode.
-            for _ in workers.map(encode, self._batches(texts)):
-                pass
+            waiting: deque[Future[None]] = deque()
+            for batch in self._batches(texts):
+                waiting.append(workers.submit(encode, batch))
+                if len(waiting) > _WAITING:
+                    waiting.popleft().result()
+            for future in waiting:
+                future.result()
         return vectors
 
     def _batches(self, texts: Sequence[str]) -> Iterator[tuple[np.ndarray, Any]]:

@@ -5,20 +5,21 @@
       vectors.f32    float32 rows, appended
       keys.b16       one 16-byte key for each row, appended after the rows
 
-The key of the directory is made from the encoder's fingerprint and the precision; a row's key is the
-BLAKE2b digest of its text. Rows are appended under a lock, vectors before keys, each flushed to disk,
-so that the number of whole keys is the number of rows that count: a process killed between the two
-leaves vectors without keys, which the next append overwrites. Readers never see them.
+The key of the directory is made from the encoder's fingerprint and the precision; a row's key is
+the BLAKE2b digest of its text. Rows are appended under a lock, vectors before keys, each flushed to
+disk, so that a row counts once its whole key is there: a process killed between the two leaves
+vectors without keys, which the next append overwrites. Readers never see them.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
-import mmap
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import filelock
 import numpy as np
@@ -34,9 +35,6 @@ _KEY = np.dtype("S16")
 _LAYOUT = 1
 # Rows encoded and appended together; what a kill loses at most.
 _BATCH = 4096
-# Bytes gathered from the memory map before its pages are given back: they stay in the system's
-# page cache, but no longer count as this process's memory.
-_RELEASE_BYTES = 64 << 20
 
 
 def features_dir() -> Path:
@@ -55,8 +53,6 @@ class FeatureCache:
         self._keys_file = directory / "keys.b16"
         self._lock = filelock.FileLock(directory / ".lock")
         self._index = _Index()
-        self._map: mmap.mmap | None = None
-        self._gathered = 0
 
     @classmethod
     def open(
@@ -83,7 +79,7 @@ class FeatureCache:
                 if not described.exists():
                     with atomic_path(described) as temporary:
                         temporary.write_text(json.dumps(about), encoding="utf-8")
-                found = json.loads(described.read_text(encoding="utf-8"))
+                found = _parsed(described.read_text(encoding="utf-8", errors="replace"))
         except OSError as error:
             raise CacheError(
                 f"The feature cache cannot be written to ({error.strerror}). Set "
@@ -138,28 +134,44 @@ class FeatureCache:
 
     def read(self, rows: np.ndarray) -> np.ndarray:
         """Return the vectors of `rows`, int64[n], as a new float32[n, D]."""
+        vectors = np.empty((len(rows), self.width), np.float32)
         if not len(rows):
-            return np.empty((0, self.width), np.float32)
-        needed = (int(rows.max()) + 1) * self.width * 4
-        if self._map is None or len(self._map) < needed:
-            with self._vectors_file.open("rb") as file:
-                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        whole = len(self._map) // (self.width * 4)
-        table = np.frombuffer(self._map, np.float32, whole * self.width)
-        vectors = table.reshape(whole, self.width)[rows]
-        self._gathered += vectors.nbytes
-        if self._gathered > _RELEASE_BYTES and hasattr(mmap, "MADV_DONTNEED"):
-            self._map.madvise(mmap.MADV_DONTNEED)
-            self._gathered = 0
+            return vectors
+        # In the order they lie on disk, neighbours in one go. Not through a memory map: a page
+        # that is touched brings up to 2 MB around it into this process's memory.
+        order = np.argsort(rows, kind="stable")
+        ascending = rows[order]
+        starts = np.flatnonzero(np.diff(ascending, prepend=-2) != 1)
+        stops = np.append(starts[1:], len(rows))
+        read = np.empty_like(vectors)
+        content, size = memoryview(read).cast("B"), self.width * read.itemsize
+        with self._vectors_file.open("rb", buffering=0) as file:
+            for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
+                self._read_at(
+                    file.fileno(), int(ascending[start]) * size, content[start * size : stop * size]
+                )
+        vectors[order] = read
         return vectors
+
+    def _read_at(self, descriptor: int, offset: int, into: memoryview) -> None:
+        while len(into):
+            count = os.preadv(descriptor, [into], offset)
+            if not count:
+                raise CacheError(
+                    f"The feature cache has fewer rows than were asked for; was it cut while in "
+                    f"use? It has {len(self):,}. Received: {self._directory}"
+                )
+            into, offset = into[count:], offset + count
 
     def _append(self, keys: np.ndarray, vectors: np.ndarray) -> None:
         """Write the rows that no other process has written meanwhile."""
-        if vectors.shape != (len(keys), self.width) or not np.isfinite(vectors).all():
+        finite = bool(np.isfinite(vectors).all())
+        fits = vectors.shape == (len(keys), self.width) and vectors.dtype == np.float32
+        if not (finite and fits):
             raise CacheError(
                 f"An encoder's vectors must be finite and float32[{len(keys)}, {self.width}]. "
                 f"Received: {vectors.dtype}{list(vectors.shape)}"
-                f"{'' if np.isfinite(vectors).all() else ' with NaN or infinity in it'}"
+                f"{'' if finite else ' with NaN or infinity in it'}"
             )
         with self._lock:
             self._refresh()
@@ -177,7 +189,10 @@ class FeatureCache:
             self._refresh()
 
     def _whole_rows(self) -> int:
-        return self._keys_file.stat().st_size // _KEY.itemsize if self._keys_file.exists() else 0
+        # Keys first: between the two looks another process may append, vectors before keys.
+        keys = _size(self._keys_file) // _KEY.itemsize
+        # Fewer vectors than keys are there only where the file was cut, as by a copy that failed.
+        return min(keys, _size(self._vectors_file) // (self.width * 4))
 
     def _refresh(self) -> None:
         """Take in the keys that were appended, by whichever process, since the last look."""
@@ -228,15 +243,21 @@ def _key(text: str) -> bytes:
     return hashlib.blake2b(text.encode(), digest_size=_KEY.itemsize).digest()
 
 
-def _rebatch(batches: Iterable[Sequence[str]]) -> Iterable[list[str]]:
-    pending: list[str] = []
-    for batch in batches:
-        pending.extend(batch)
-        while len(pending) >= _BATCH:
-            yield pending[:_BATCH]
-            pending = pending[_BATCH:]
-    if pending:
-        yield pending
+def _rebatch(batches: Iterable[Sequence[str]]) -> Iterator[list[str]]:
+    texts = itertools.chain.from_iterable(batches)
+    while batch := list(itertools.islice(texts, _BATCH)):
+        yield batch
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _size(file: Path) -> int:
+    return file.stat().st_size if file.exists() else 0
 
 
 def _write_at(path: Path, offset: int, content: bytes) -> None:

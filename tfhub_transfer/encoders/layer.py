@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import re
-import zlib
 from pathlib import Path
 from typing import Any, Literal
 
 import keras
-import numpy as np
 import tensorflow as tf
 import tensorflow_text  # noqa: F401  (registers the ops that preprocessors use)
 
@@ -56,24 +55,28 @@ class HubLayer(keras.layers.Layer):
         super().__init__(trainable=trainable, **kwargs)
         if output not in ("pooled", "sequence"):
             raise EncoderError(f"output must be 'pooled' or 'sequence'. Received: {output!r}")
-        self.encoder = encoder if isinstance(encoder, Encoder) else resolve(encoder, offline=offline)
+        self.encoder = (
+            encoder if isinstance(encoder, Encoder) else resolve(encoder, offline=offline)
+        )
         self.output_kind = output
         if output == "sequence" and self.encoder.preprocess is None:
             raise EncoderError(
                 f"Only a transformer has a sequence output, and {self.encoder.handle} is a text "
                 f"embedding: one vector per text. Use output='pooled'. Received: {output!r}"
             )
+        self.supports_jit = False  # XLA has no strings, and Keras turns it on where a GPU is
         self._preprocess = _load(self.encoder.preprocess) if self.encoder.preprocess else None
         self.model = _load(self.encoder.path)
         self._takes_training = _takes_training(self.model)
         # In the SavedModel's order, which `variables` does not keep when flags change.
         self._adopted = self._adopt_variables()
-        self._can_move = [weight for weight in self._adopted if weight.trainable]
+        self.movable = [weight for weight in self._adopted if weight.trainable]
         self._own_checksums = [_checksum(weight) for weight in self._adopted]
         self.moving = moving
-        self.trainable = trainable  # once more, now that there are weights to apply it to
         if trainable:
             self.move(moving)
+        else:
+            self._set_flags()
         self.width = self._probe_width()
         self.built = True
 
@@ -98,16 +101,22 @@ class HubLayer(keras.layers.Layer):
 
     def _probe_width(self) -> int:
         try:
-            return int(self._vectors(tf.constant(["a"]), training=False).shape[-1])
-        except (ValueError, TypeError, KeyError) as error:
-            raise EncoderError(
-                f"{self.encoder.handle} is no TF Hub text encoder: it should map string[B] to "
-                f"float32[B, D], alone or after a preprocessor. Calling it failed: {error}"
-            ) from error
+            shape = self.vectors(tf.constant(["a"])).shape
+        except (ValueError, TypeError, KeyError, AttributeError, tf.errors.OpError) as error:
+            raise self._not_an_encoder(f"calling it failed with {error}") from error
+        if shape.rank != (2 if self.output_kind == "pooled" else 3):
+            raise self._not_an_encoder(f"an output of shape {shape} for one text")
+        return int(shape[-1])
+
+    def _not_an_encoder(self, received: str) -> EncoderError:
+        return EncoderError(
+            f"{self.encoder.handle} is no TF Hub text encoder: it should map string[B] to "
+            f"float32[B, D], alone or after a preprocessor. Received: {received}"
+        )
 
     def call(self, inputs: Any, training: bool | None = None) -> tf.Tensor:
         """Return float[B, D], or float[B, S, D] for the sequence output, in the compute dtype."""
-        vectors = self._vectors(inputs, training=bool(training) and self.trainable)
+        vectors = self.vectors(inputs, training=bool(training) and self.trainable)
         if not self.trainable:
             vectors = tf.stop_gradient(vectors)
         return tf.cast(vectors, self.compute_dtype)
@@ -115,12 +124,14 @@ class HubLayer(keras.layers.Layer):
     def preprocess(self, texts: tf.Tensor) -> dict[str, tf.Tensor]:
         """Return a transformer's token ids, mask and types, int32[B, S], for string[B]."""
         if self._preprocess is None:
-            raise EncoderError(f"A text embedding takes text as it is. "
-                               f"Received: {self.encoder.handle}")
+            raise EncoderError(
+                f"A text embedding takes text as it is. Received: {self.encoder.handle}"
+            )
         tokens: dict[str, tf.Tensor] = self._preprocess(texts)
         return tokens
 
-    def _vectors(self, inputs: Any, *, training: bool) -> tf.Tensor:
+    def vectors(self, inputs: Any, *, training: bool = False) -> tf.Tensor:
+        """Return the encoder's own float32 output, whatever this layer's dtype policy."""
         if self._preprocess is not None and not isinstance(inputs, dict):
             inputs = self._preprocess(inputs)
         arguments = {"training": training} if self._takes_training else {}
@@ -128,15 +139,41 @@ class HubLayer(keras.layers.Layer):
         if self._preprocess is None:
             return outputs
         if self.output_kind == "pooled":
-            return outputs.get("pooled_output", outputs.get("default"))
+            return outputs["pooled_output" if "pooled_output" in outputs else "default"]
         return outputs["sequence_output"] * tf.cast(inputs["input_mask"], tf.float32)[..., None]
 
     def compute_output_spec(self, inputs: Any, training: bool | None = None) -> keras.KerasTensor:
         """Return the symbolic output, so that building a model needs no call of the encoder."""
         del training
+        if not isinstance(inputs, dict) and len(inputs.shape) != 1:
+            raise EncoderError(
+                f"Texts should be string[B], as keras.Input((), dtype='string') declares them. "
+                f"Received: {inputs.dtype}{list(inputs.shape)}"
+            )
         batch = (inputs["input_word_ids"] if isinstance(inputs, dict) else inputs).shape[0]
         shape = (batch, self.width) if self.output_kind == "pooled" else (batch, None, self.width)
         return keras.KerasTensor(shape, dtype=self.compute_dtype)
+
+    @property
+    def trainable(self) -> bool:
+        """Whether weights move; of those that can, `moving` says which do."""
+        return bool(keras.layers.Layer.trainable.fget(self))
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        # A model around this layer sets the flag on all its layers, and that must not let weights
+        # move that `moving` holds still.
+        keras.layers.Layer.trainable.fset(self, value)
+        self._set_flags()
+
+    def _set_flags(self) -> None:
+        """Bring the weights' own flags in line with `trainable` and `moving`.
+
+        Not left to the setter alone: TensorFlow's `__setattr__` passes over a value that is set
+        already.
+        """
+        for weight in getattr(self, "movable", ()):
+            weight.trainable = self.trainable and bool(re.search(self.moving, weight.path))
 
     def move(self, pattern: str) -> list[str]:
         """Let the weights move whose path matches a regular expression, and only those.
@@ -150,18 +187,18 @@ class HubLayer(keras.layers.Layer):
         Raises:
             EncoderError: none matches.
         """
-        moving = [weight for weight in self._can_move if re.search(pattern, weight.path)]
+        paths = [weight.path for weight in self.movable]
+        moving = [path for path in paths if re.search(pattern, path)]
         if not moving:
-            paths = [weight.path for weight in self._can_move]
             raise EncoderError(
                 f"No weight of {self.encoder.handle} that can be trained matches. It has "
                 f"{len(paths)}: {', '.join(paths[:6])}{', ...' if len(paths) > 6 else ''}. "
                 f"Received: {pattern!r}"
             )
-        self.trainable, self.moving = True, pattern
-        for weight in self._can_move:
-            weight.trainable = any(weight is chosen for chosen in moving)
-        return [weight.path for weight in moving]
+        self.moving = pattern
+        self.trainable = True
+        self._set_flags()
+        return moving
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments, the encoder as its handle."""
@@ -173,7 +210,7 @@ class HubLayer(keras.layers.Layer):
             "moving": self.moving,
         }
 
-    def _with_checksums(self) -> zip[tuple[keras.Variable, int]]:
+    def _with_checksums(self) -> zip[tuple[keras.Variable, bytes]]:
         return zip(self._adopted, self._own_checksums, strict=True)
 
     def save_own_variables(self, store: Any) -> None:
@@ -209,5 +246,5 @@ def _takes_training(model: Any) -> bool:
     return spec is not None and "training" in spec.fullargspec.args + spec.fullargspec.kwonlyargs
 
 
-def _checksum(weight: keras.Variable) -> int:
-    return zlib.crc32(np.ascontiguousarray(weight.numpy()).reshape(-1).view(np.uint8))
+def _checksum(weight: keras.Variable) -> bytes:
+    return hashlib.blake2b(weight.numpy().tobytes(), digest_size=16).digest()

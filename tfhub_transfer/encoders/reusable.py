@@ -7,7 +7,7 @@ it is saved.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ def save_reusable(
     *,
     functions: dict[str, Callable[..., Any]],
     signatures: Any = None,
+    resources: Sequence[Any] = (),
 ) -> None:
     """Save `module` so that `hub.load` gives an object with TF Hub's attributes.
 
@@ -29,11 +30,13 @@ def save_reusable(
         functions: the loaded object's methods by name, `__call__` among them; each a traced
             `tf.function`.
         signatures: serving signatures, as `tf.saved_model.save` takes them.
+        resources: what else the functions use, as lookup tables.
     """
     saved = tf.train.Checkpoint(
         variables=list(module.variables),
         trainable_variables=list(module.trainable_variables),
         regularization_losses=[],
+        resources=list(resources),
         **functions,
     )
     tf.saved_model.save(saved, str(target), signatures=signatures)

@@ -1,16 +1,18 @@
 """A transformer -> a static token embedding, distilled: slower to make than to use.
 
-Each vocabulary entry goes through the transformer once, alone; its vector is reduced to the leading
-principal components and weighted by how rare the entry is. A text's vector is the mean over its
-tokens, scaled to length one. The recipe is model2vec's (https://github.com/MinishLab/model2vec), the
-weighting is Arora et al. 2017's smooth inverse frequency ("A simple but tough-to-beat baseline for
-sentence embeddings", section 3), with frequencies by Zipf's law from the rank in the vocabulary.
+Each vocabulary entry goes through the transformer once, alone; its vector is reduced to the
+leading principal components and weighted by how rare the entry is. A text's vector is the mean over
+its tokens, scaled to length one. The recipe is model2vec's
+(https://github.com/MinishLab/model2vec), the weighting is Arora et al. 2017's smooth inverse
+frequency ("A simple but tough-to-beat baseline for sentence embeddings", section 3), with
+frequencies by Zipf's law from the rank in the vocabulary.
 """
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -76,12 +78,14 @@ def build(encoder: Encoder, target: Path, *, width: int = 256, bits: int | None 
     table = _principal_components(vectors, width) * _rarity(len(vectors))[:, np.newaxis]
     if bits is not None:
         table = _rounded(table, bits)
-    module = StaticEmbedding(tf.saved_model.load(str(encoder.preprocess)), table)
+    preprocess = tf.saved_model.load(str(encoder.preprocess))
+    module = StaticEmbedding(preprocess, table)
     save_reusable(
         module,
         target,
         functions={"__call__": module.__call__},
         signatures=module.__call__,
+        resources=_resources(preprocess),
     )
 
 
@@ -95,11 +99,16 @@ def _token_vectors(layer: HubLayer) -> np.ndarray:
             f"Received: {[table.path for table in tables]}"
         )
     entries = tables[0].shape[0]
-    encode = tf.function(lambda ids: layer({
-        "input_word_ids": ids,
-        "input_mask": tf.ones_like(ids),
-        "input_type_ids": tf.zeros_like(ids),
-    }), input_signature=[tf.TensorSpec([None, 3], tf.int32)])
+    encode = tf.function(
+        lambda ids: layer(
+            {
+                "input_word_ids": ids,
+                "input_mask": tf.ones_like(ids),
+                "input_type_ids": tf.zeros_like(ids),
+            }
+        ),
+        input_signature=[tf.TensorSpec([None, 3], tf.int32)],
+    )
     vectors = []
     with progress("Distilling", "tokens", entries) as advance:
         for first in range(0, entries, _BATCH):
@@ -120,6 +129,13 @@ def _delimiters(layer: HubLayer) -> tuple[int, int]:
             f"Received for an empty text: {ids.tolist()}"
         )
     return int(ids[0]), int(ids[1])
+
+
+def _resources(preprocess: Any) -> list[Any]:
+    """Return the lookup tables and vocabulary files that a preprocessor's functions use."""
+    kinds = (tf.saved_model.experimental.TrackableResource, tf.saved_model.Asset)
+    parts = tf.train.TrackableView(preprocess).descendants()
+    return [part for part in parts if isinstance(part, kinds)]
 
 
 def _principal_components(vectors: np.ndarray, width: int) -> np.ndarray:

@@ -14,6 +14,7 @@ import numpy as np
 import yaml
 from markupsafe import Markup
 from matplotlib.figure import Figure
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -209,6 +210,15 @@ def result_table(metrics: Mapping[str, Any]) -> Table:
             *(f"{row[key]:.3f}" for key in ("macro_f1", "log_loss", "ece")),
         )
     return table
+
+
+def print_result(metrics: Mapping[str, Any], report: Path) -> None:
+    """Print the notes, the result table and where the report is, for a person at a terminal."""
+    console = Console()
+    for note in metrics["notes"]:
+        console.print(f"note: {note}", markup=False, highlight=False)
+    console.print(result_table(metrics))
+    console.print(f"report: {report}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _figures(result: Report, targets: Array, probabilities: Array) -> Iterator[tuple[str, Figure]]:

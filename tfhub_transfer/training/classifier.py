@@ -33,8 +33,7 @@ class Classifier:
         self.head = head
         self.encoder = encoder
         self.network = network
-        text = keras.Input((), dtype="string", name="text")
-        self.model = keras.Model(text, network(encoder(text)), name="classifier")
+        self.model = _joined(encoder, network)
         self._apply = tf.function(
             lambda vectors: network(vectors, training=False),
             input_signature=[tf.TensorSpec([None, encoder.width], tf.float32)],
@@ -65,9 +64,12 @@ class Classifier:
         return cls(head, model.get_layer("encoder"), model.get_layer("head"))
 
     def save(self, target: Path) -> None:
-        """Write the strings-in model as a `.keras` file."""
+        """Write the strings-in model as a `.keras` file, without the optimizer's state."""
+        # a clone by clone_model would be compiled as this one is
+        network = type(self.network).from_config(self.network.get_config())
+        network.set_weights(self.network.get_weights())
         with atomic_path(target) as temporary:
-            self.model.save(temporary)
+            _joined(self.encoder, network).save(temporary)
 
     def from_vectors(self, vectors: np.ndarray) -> np.ndarray:
         """Return probabilities, float32[N, C], for encoded texts, float32[N, D]."""
@@ -91,3 +93,8 @@ class Classifier:
         encode = encode or BulkEncoder(self.encoder)
         for texts in batches:
             yield self.from_vectors(encode(texts))
+
+
+def _joined(encoder: HubLayer, network: keras.Model) -> keras.Model:
+    text = keras.Input((), dtype="string", name="text")
+    return keras.Model(text, network(encoder(text)), name="classifier")

@@ -23,8 +23,8 @@ _STEPS_PER_CALL = 16
 class FeatureExtraction(Strategy):
     """Encodes every distinct text once, then trains the head on vectors.
 
-    Without the cache (`--encoder.cache false`) strings go through the frozen encoder in every epoch,
-    which gives the same head and takes longer.
+    Without the cache (`--encoder.cache false`) strings go through the frozen encoder in every
+    epoch, which gives the same head and takes longer.
     """
 
     def fit(self, classifier: Classifier, data: Dataset) -> Outcome:

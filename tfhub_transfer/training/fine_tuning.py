@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tfhub_transfer.config import ENCODER_LEARNING_RATES
 from tfhub_transfer.data.examples import Dataset
 from tfhub_transfer.data.pipeline import Order, batches, text_features
 from tfhub_transfer.encoders.bulk import BulkEncoder
@@ -16,7 +17,10 @@ class FineTuning(Strategy):
     def fit(self, classifier: Classifier, data: Dataset) -> Outcome:
         """Train the head and the chosen weights of the encoder."""
         config = self.config
-        classifier.encoder.move(config.training.trainable)
+        encoder = classifier.encoder
+        moving = encoder.move(config.training.trainable)
+        kind = "transformer" if encoder.encoder.preprocess else "text_embedding"
+        rate = config.training.encoder_learning_rate or ENCODER_LEARNING_RATES[kind]
         classes, size = len(data.labels), config.training.batch_size
         order = Order(data.train, classes, balance=config.data.balance, seed=config.seed)
         progress = fit(
@@ -28,5 +32,6 @@ class FineTuning(Strategy):
             config=config.training,
             run=self.run,
             resume=config.resume,
+            multipliers=dict.fromkeys(moving, rate / config.training.learning_rate),
         )
-        return Outcome(progress, 0.0, BulkEncoder(classifier.encoder))
+        return Outcome(progress, 0.0, BulkEncoder(encoder))

@@ -6,6 +6,7 @@ import csv
 import io
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +20,7 @@ from tfhub_transfer.heads.head import Head
 from tfhub_transfer.progress import progress
 from tfhub_transfer.runs import Run
 from tfhub_transfer.training import checkpoint
+from tfhub_transfer.training.optimizer import GroupedAdam
 from tfhub_transfer.training.schedule import WarmupDecay
 
 __all__ = ["Progress", "fit"]
@@ -57,6 +59,7 @@ def fit(
     config: TrainingConfig,
     run: Run,
     resume: bool = False,
+    multipliers: Mapping[str, float] | None = None,
     steps_per_call: int = 1,
 ) -> Progress:
     """Train `model` and leave it with the weights of its best epoch.
@@ -74,6 +77,7 @@ def fit(
         config: epochs, rates and patience.
         run: where checkpoints, history and logs go.
         resume: begin from the run's last checkpoint, if it has one.
+        multipliers: of the learning rate, by the weight's path; 1 where not given.
         steps_per_call: optimizer steps per call into the graph; more than one pays where a step
             takes less than a millisecond.
 
@@ -84,7 +88,7 @@ def fit(
     steps = math.ceil(len(order) / config.batch_size)
     rate = WarmupDecay(config.learning_rate, steps * config.epochs, config.warmup, config.decay)
     model.compile(
-        optimizer=keras.optimizers.Adam(rate),
+        optimizer=GroupedAdam(rate, multipliers),
         loss=head.loss(),
         weighted_metrics=head.metrics(),
         steps_per_execution=min(steps_per_call, steps),

@@ -13,8 +13,8 @@ from keras import ops
 class WarmupDecay(keras.optimizers.schedules.LearningRateSchedule):
     """A linear rise from zero, then a fall to zero along a line or half a cosine.
 
-    The rise is Goyal et al. 2017's gradual warm-up (arXiv 1706.02677), the cosine that of Loshchilov
-    and Hutter 2017 without restarts (arXiv 1608.03983).
+    The rise is Goyal et al. 2017's gradual warm-up (arXiv 1706.02677), the cosine that of
+    Loshchilov and Hutter 2017 without restarts (arXiv 1608.03983).
 
     Args:
         peak: the highest rate.

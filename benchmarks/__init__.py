@@ -1,0 +1,1 @@
+"""Measurements with a target each: `python -m benchmarks.NAME`, see `benchmarks/README.md`."""

@@ -1,0 +1,157 @@
+"""How good are trained models on real data? One training run a row, each beside its target.
+
+A row whose run directory, `runs/benchmarks/NAME`, holds finished metrics of the same settings is
+not trained again, so that a stopped table goes on where it was. Rows are encoded with an empty
+feature cache of their own, so that the seconds are those of a first run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.table import ROOT, data_dir, print_heading, print_table, reached, say
+from benchmarks.training_runs import train
+from tfhub_transfer import cli
+from tfhub_transfer.config import Config
+from tfhub_transfer.runs import Run
+
+RUNS = ROOT / "runs" / "benchmarks"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One training run.
+
+    Attributes:
+        name: of its run directory.
+        source: a data set of `tfds:`, or a folder of the real data.
+        target: test accuracy, at least.
+        flags: of the command, beside the source and the run directory.
+        train_seconds: training has to be faster than this.
+    """
+
+    name: str
+    source: str
+    target: float
+    flags: tuple[str, ...]
+    train_seconds: float | None = None
+
+
+MINILM = ("--encoder.name", "minilm-l6")
+ROWS = (
+    Row("banking77", "text/banking77", 0.930, (*MINILM, "--data.label_column", "category")),
+    Row("ag_news", "text/ag_news", 0.880, MINILM),
+    Row("clinc150", "text/clinc150", 0.855, MINILM),
+    Row("sst2", "tfds:glue/sst2", 0.822, (*MINILM, "--data.text_column", "sentence")),
+    Row(
+        "imdb",
+        "tfds:imdb_reviews",
+        0.885,
+        ("--encoder.name", "minilm-static", "--training.strategy", "fine_tuning"),
+        train_seconds=300.0,
+    ),
+)
+
+
+def main() -> None:
+    """Train what is missing and print the table."""
+    names = [row.name for row in ROWS]
+    arguments = argparse.ArgumentParser(prog="python -m benchmarks.accuracy", description=__doc__)
+    arguments.add_argument(
+        "rows", nargs="*", metavar="ROW", help=f"{', '.join(names)}; default all"
+    )
+    arguments.add_argument("--again", action="store_true", help="train finished rows anew")
+    arguments.add_argument("--runs", type=Path, default=RUNS, help="the folder of run directories")
+    arguments.add_argument(
+        "--flag",
+        action="append",
+        default=[],
+        metavar="FLAG=VALUE",
+        help="a further flag of every run, as --flag=--data.limit=500",
+    )
+    chosen = arguments.parse_args()
+    if unknown := set(chosen.rows) - set(names):
+        arguments.error(f"no such row. Accepted: {', '.join(names)}. Received: {unknown.pop()}")
+    further = [part for flag in chosen.flag for part in flag.split("=", 1)]
+    wanted = [row for row in ROWS if not chosen.rows or row.name in chosen.rows]
+    cells = []
+    for row in wanted:
+        flags = [*_source(row), *row.flags, "--encoder.offline", "true", *further]
+        run = Run(chosen.runs / row.name)
+        if chosen.again or not _finished(run, flags):
+            with tempfile.TemporaryDirectory() as cache:
+                train(run.path, flags, {"TFHUB_TRANSFER_CACHE_DIR": cache})
+        else:
+            say(f"{row.name}: finished in an earlier call")
+        cells.append(_cells(row, run.load_metrics()))
+    print_heading("Test accuracy on real data")
+    print_table(
+        [
+            "Data set",
+            "Encoder",
+            "Strategy",
+            "Test rows",
+            "Accuracy",
+            "95% interval",
+            "TF-IDF",
+            "Target",
+            "Encoding, s",
+            "Training, s",
+            "Reached",
+        ],
+        cells,
+    )
+    for row in wanted:
+        own = " ".join([*row.flags, *further])
+        print(f"- {row.name}: `python -m tfhub_transfer.train --data.source {row.source} {own}`")
+
+
+def _source(row: Row) -> list[str]:
+    if row.source.startswith("tfds:"):
+        return ["--data.source", row.source, "--data.dir", str(data_dir() / "tfds")]
+    return ["--data.source", str(data_dir() / row.source)]
+
+
+def _finished(run: Run, flags: Sequence[str]) -> bool:
+    """Whether the run was finished with the settings that `flags` give."""
+    if not (run.metrics_file.exists() and run.config_file.exists()):
+        return False
+    wanted = cli.parse("train", "", Config, flags).to_dict()
+    return _settings(run.load_config()) == _settings(json.loads(json.dumps(wanted)))
+
+
+def _settings(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings that change what a run computes."""
+    ignored = ("run", "resume", "overwrite")
+    return {key: value for key, value in config.items() if key not in ignored}
+
+
+def _cells(row: Row, metrics: dict[str, Any]) -> list[str]:
+    test, timing = metrics["test"], metrics["timing"]
+    low, high = test["ci95"]["accuracy"]
+    tfidf = metrics["baselines"].get("tfidf_logreg")
+    limit = row.train_seconds
+    good = test["accuracy"] >= row.target and (limit is None or timing["train_s"] < limit)
+    return [
+        row.name,
+        metrics["encoder"],
+        metrics["strategy"],
+        f"{test['n']:,}",
+        f"{test['accuracy']:.4f}",
+        f"{low:.3f} to {high:.3f}",
+        f"{tfidf['accuracy']:.4f}" if tfidf else "not fitted",
+        f"{row.target:.3f}" + (f" in < {limit:.0f} s of training" if limit else ""),
+        f"{timing['encode_s']:.1f}",
+        f"{timing['train_s']:.1f}",
+        reached(good),
+    ]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""Unlabelled text to predict on: plain lines, CSV, TSV or JSONL, in a stream."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any, Literal, TextIO
+
+from tfhub_transfer.errors import DataError, MissingColumnError, UnreadableFileError
+
+Format = Literal["lines", "csv", "tsv", "jsonl"]
+
+
+def read_records(
+    stream: TextIO, format: Format, text_column: str, name: str
+) -> Iterator[tuple[dict[str, Any], str]]:
+    """Yield each record and its text.
+
+    Args:
+        stream: read once, a line or a row at a time.
+        format: `lines` takes each line as a text; the others have a column of texts.
+        text_column: its name.
+        name: of the file, for error texts.
+
+    Raises:
+        MissingColumnError: there is no such column.
+        UnreadableFileError: a row cannot be decoded or parsed; the text says which.
+    """
+    row = 0
+    try:
+        for row, record in enumerate(_records(stream, format, name), start=1):
+            if text_column not in record:
+                raise MissingColumnError(
+                    f"{name} has no column {text_column!r} in row {row}. Give --text_column. "
+                    f"Accepted: {', '.join(map(repr, record))}. Received: {text_column!r}"
+                )
+            text = record[text_column]
+            if not isinstance(text, str):
+                raise DataError(
+                    f"{name}, row {row}: the text should be a string. Received: {text!r}"
+                )
+            yield record, text
+    except UnicodeDecodeError as error:
+        raise UnreadableFileError(
+            f"{name} is not UTF-8 after row {row}: {error.reason}. "
+            f"Received: byte 0x{error.object[error.start]:02x}"
+        ) from error
+    except csv.Error as error:
+        raise UnreadableFileError(f"{name}, after row {row}: {error}") from error
+
+
+def batched(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    """Yield lists of `size` items; the last may be shorter."""
+    iterator = iter(items)
+    while batch := list(itertools.islice(iterator, size)):
+        yield batch
+
+
+def _records(stream: TextIO, format: Format, name: str) -> Iterator[dict[str, Any]]:
+    if format == "lines":
+        for line in stream:
+            yield {"text": line.rstrip("\r\n")}
+    elif format == "jsonl":
+        for row, line in enumerate(stream, start=1):
+            if not line.strip():
+                continue
+            try:
+                record = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise UnreadableFileError(
+                    f"{name}, row {row} is no JSON ({error.msg}, column {error.colno}). "
+                    f"Received: {line[:60]!r}"
+                ) from error
+            if not isinstance(record, dict):
+                raise UnreadableFileError(
+                    f"{name}, row {row}: each line should be a JSON object. "
+                    f"Received: {line[:60]!r}"
+                )
+            yield record
+    else:
+        yield from csv.DictReader(stream, delimiter="\t" if format == "tsv" else ",", strict=True)

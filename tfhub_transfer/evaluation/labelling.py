@@ -1,0 +1,127 @@
+"""New text in, labels out, a batch at a time; the whole of `python -m tfhub_transfer.predict`."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any, TextIO
+
+from tfhub_transfer.data.lines import Format, batched, read_records
+from tfhub_transfer.errors import ConfigError, DataError
+from tfhub_transfer.progress import progress
+from tfhub_transfer.runs import Run, atomic_path
+from tfhub_transfer.training.classifier import Classifier
+
+_FORMATS: dict[str, Format] = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".txt": "lines"}
+
+
+def label_stream(
+    run: str,
+    input: str,
+    output: str,
+    *,
+    input_format: Format | None = None,
+    output_format: str | None = None,
+    text_column: str = "text",
+    batch_size: int = 256,
+) -> int:
+    """Label each record of `input` and write it to `output` with `label`, `score` and more.
+
+    A file is written under a temporary name, so that one that is there is whole.
+
+    Args:
+        run: the directory of a finished run.
+        input: a file, or `-` for standard input.
+        output: a file, or `-` for standard output.
+        input_format: when the suffix does not tell.
+        output_format: `jsonl` with every class's probability, or `csv`.
+        text_column: of the texts.
+        batch_size: texts labelled together.
+
+    Returns:
+        The number of records.
+
+    Raises:
+        TransferError: the run is not finished, or the input is broken; the text says where.
+    """
+    if batch_size < 1:
+        raise ConfigError(f"batch_size must be at least 1. Received: {batch_size}")
+    source = input_format or ("lines" if input == "-" else _format_of(input))
+    target = output_format or ("csv" if output.endswith(".csv") else "jsonl")
+    classifier = Classifier.load(Run.open(run))
+    done = 0
+    with _reading(input) as lines, _writing(output) as sink, progress("Labelling", "texts") as tick:
+        write = _Csv(sink) if target == "csv" else _Jsonl(sink)
+        column = "text" if source == "lines" else text_column
+        records = read_records(lines, source, column, "standard input" if input == "-" else input)
+        for batch in batched(records, batch_size):
+            (probabilities,) = classifier.predict([[text for _, text in batch]])
+            decoded = classifier.head.decode(probabilities)
+            for (record, _), result in zip(batch, decoded, strict=True):
+                # a column of the input that is called `label` is kept, under another name
+                kept = {f"input_{k}" if k in result else k: v for k, v in record.items()}
+                write(kept, result)
+            sink.flush()
+            done += len(batch)
+            tick(len(batch))
+    return done
+
+
+class _Jsonl:
+    def __init__(self, sink: IO[str]):
+        self._sink = sink
+
+    def __call__(self, record: dict[str, Any], result: dict[str, Any]) -> None:
+        self._sink.write(json.dumps({**record, **result}, ensure_ascii=False) + "\n")
+
+
+class _Csv:
+    def __init__(self, sink: IO[str]):
+        self._sink = sink
+        self._writer: csv.DictWriter[str] | None = None
+
+    def __call__(self, record: dict[str, Any], result: dict[str, Any]) -> None:
+        label = result["label"]
+        label = "|".join(label) if isinstance(label, list) else label
+        row = {**record, "label": label, "score": f"{result['score']:.6f}"}
+        if self._writer is None:
+            self._writer = csv.DictWriter(
+                self._sink, list(row), lineterminator="\n", extrasaction="ignore"
+            )
+            self._writer.writeheader()
+        self._writer.writerow(row)
+
+
+def _format_of(path: str) -> Format:
+    suffix = Path(path).suffix.lower()
+    if suffix not in _FORMATS:
+        raise ConfigError(
+            f"The suffix does not tell the format. Accepted: {', '.join(_FORMATS)}, or "
+            f"--input_format lines|csv|tsv|jsonl. Received: {path}"
+        )
+    return _FORMATS[suffix]
+
+
+@contextlib.contextmanager
+def _reading(path: str) -> Iterator[TextIO]:
+    if path == "-":
+        sys.stdin.reconfigure(encoding="utf-8", errors="strict")  # type: ignore[union-attr]
+        yield sys.stdin
+        return
+    if not Path(path).is_file():
+        raise DataError(f"No such file. Received: {path}")
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        yield file
+
+
+@contextlib.contextmanager
+def _writing(path: str) -> Iterator[IO[str]]:
+    if path == "-":
+        yield sys.stdout
+        return
+    with atomic_path(Path(path)) as temporary, temporary.open("w", encoding="utf-8") as file:
+        yield file
