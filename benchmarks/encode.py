@@ -2,7 +2,8 @@
 
 Each encoder is loaded in a process of its own and warmed up once. Then they take turns, one
 computing at a time, so that the machine's drift reaches all alike: a ratio compares neighbours in
-time, and is given as the median over the rounds with its extremes. Tokenising is part of every time.
+time, and is given as the median over the rounds with its extremes. Tokenising is part of every
+time.
 """
 
 from __future__ import annotations

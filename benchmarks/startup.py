@@ -51,9 +51,9 @@ def main() -> None:
     columns = ["Command", "Median, s", "Range, s", "Target, s", "TensorFlow imported", "Reached"]
     print_table(columns, rows)
     print(
-        f"{chosen.repeats} repeats of each, wall time; the first run of each command, which warms "
-        f"the disk's cache and is looked through for imports, is not among them. The demo begins "
-        f"with empty TFHUB_CACHE_DIR and TFHUB_TRANSFER_CACHE_DIR."
+        f"Wall time of {chosen.repeats} runs of each. Before those of `--help` and of the wrong "
+        f"flag, one more is looked through for imports, and warms the disk's cache. Each demo "
+        f"begins with empty TFHUB_CACHE_DIR and TFHUB_TRANSFER_CACHE_DIR."
     )
 
 

@@ -16,6 +16,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("tensorflow", "tensorflow-text", "keras", "numpy", "scikit-learn")
 _DATA_VARIABLE = "TFHUB_TRANSFER_TEST_DATA"
+# What others do on the machine slows the peers and us by different factors: a reader must see it.
+_LOAD_BEFORE = os.getloadavg()[0]
 
 
 def data_dir() -> Path:
@@ -117,7 +119,8 @@ def _machine() -> str:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return (
         f"{_processor()}, {cores} cores, {memory:.0f} GiB, {platform.system()} "
-        f"{platform.machine()}; load average {os.getloadavg()[0]:.1f} when the table was printed"
+        f"{platform.machine()}; load average {_LOAD_BEFORE:.1f} before, "
+        f"{os.getloadavg()[0]:.1f} after"
     )
 
 

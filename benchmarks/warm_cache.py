@@ -74,8 +74,8 @@ def main() -> None:
     print(
         "Rows per epoch are those of training and validation. Scaled: seconds per row in the "
         "graph's second epoch, times the cached side's rows, times the epochs. Times faster: "
-        "that, by look-up and all epochs from the cache together. The first filling of the cache is "
-        "not counted; it costs about one epoch in the graph, and the test split."
+        "that, by look-up and all epochs from the cache together. Filling the cache for the first "
+        "time is not counted; it costs about one epoch in the graph, and the test split."
     )
 
 

@@ -24,5 +24,6 @@ def real_data() -> Path:
 def own_caches(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Give the session an encoder cache and a feature cache of its own."""
     root = tmp_path_factory.getbasetemp()
-    for variable, name in (("TFHUB_CACHE_DIR", "encoders"), ("TFHUB_TRANSFER_CACHE_DIR", "features")):
+    variables = {"TFHUB_CACHE_DIR": "encoders", "TFHUB_TRANSFER_CACHE_DIR": "features"}
+    for variable, name in variables.items():
         monkeypatch.setenv(variable, str(root / name))

@@ -35,10 +35,12 @@ class Parser(jsonargparse.ArgumentParser):
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print what was wrong, with the closest flag where one was unknown, and exit with 2."""
         del ex
+        message = re.sub(r"(?<=required: )(?=\w)", "--", " ".join(message.split()))
         known = [flag for action in self._actions for flag in action.option_strings]
         unknown = re.search(r"unrecognized arguments: (--[^\s=]+)", message)
-        hint = did_you_mean(unknown[1], known) if unknown else ""
-        print(f"error: {message}{hint}\n{self.prog} --help lists every flag.", file=sys.stderr)
+        if hint := did_you_mean(unknown[1], known) if unknown else "":
+            message = f"{message}.{hint}"
+        print(f"error: {message}\n{self.prog} --help lists every flag.", file=sys.stderr)
         raise SystemExit(2)
 
 

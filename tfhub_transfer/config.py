@@ -8,6 +8,7 @@ not imported here, so that `--help` and a wrong flag answer at once.
 from __future__ import annotations
 
 import dataclasses
+import re
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -49,6 +50,8 @@ class DataConfig:
     def __post_init__(self) -> None:
         _within("data.validation_fraction", self.validation_fraction, 0.0, 0.9)
         _within("data.test_fraction", self.test_fraction, 0.0, 0.9)
+        if self.label_separator == "":
+            raise ConfigError("data.label_separator must not be empty. Received: ''")
         _at_least("data.limit", self.limit, 1)
         _at_least("data.shots", self.shots, 1)
 
@@ -84,9 +87,9 @@ class HeadConfig:
         label_smoothing: the share of each target spread evenly over all classes.
     """
 
-    hidden: tuple[int, ...] = (256,)
+    hidden: tuple[int, ...] = (512,)
     activation: str = "relu"
-    dropout: float = 0.2
+    dropout: float = 0.5
     l2: float = 0.0
     label_smoothing: float = 0.0
 
@@ -124,17 +127,24 @@ class TrainingConfig:
 
     strategy: str = "feature_extraction"
     trainable: str = ".*"
-    epochs: int = 20
+    epochs: int = 40
     batch_size: int = 64
-    learning_rate: float = 1e-3
+    learning_rate: float = 3e-3
     encoder_learning_rate: float | None = None
     warmup: float = 0.05
     decay: Literal["none", "linear", "cosine"] = "cosine"
-    patience: int = 5
+    patience: int = 6
     tensorboard: bool = False
 
     def __post_init__(self) -> None:
         STRATEGIES.check(self.strategy)
+        try:
+            re.compile(self.trainable)
+        except re.error as error:
+            raise ConfigError(
+                f"training.trainable must be a regular expression ({error}). "
+                f"Received: {self.trainable!r}"
+            ) from error
         _at_least("training.epochs", self.epochs, 1)
         _at_least("training.batch_size", self.batch_size, 1)
         _at_least("training.patience", self.patience, 1)
@@ -194,7 +204,7 @@ class Config:
 
     def __post_init__(self) -> None:
         TASKS.check(self.task)
-        _at_least("seed", self.seed, 0)
+        _within("seed", self.seed, 0, 2**32 - 1)
         if self.resume and self.overwrite:
             raise ConfigError("--resume continues a run and --overwrite empties it: give one.")
         if self.resume and not self.run:
@@ -207,9 +217,9 @@ class Config:
 
 def _within(name: str, value: float, low: float, high: float) -> None:
     if not low <= value <= high:
-        raise ConfigError(f"{name} must be from {low:g} to {high:g}. Received: {value!r}")
+        raise ConfigError(f"{name} must be from {low:.10g} to {high:.10g}. Received: {value!r}")
 
 
 def _at_least(name: str, value: float | None, low: float) -> None:
-    if value is not None and value < low:
+    if value is not None and not value >= low:  # NaN compares false
         raise ConfigError(f"{name} must be at least {low:g}. Received: {value!r}")

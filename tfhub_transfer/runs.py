@@ -79,7 +79,10 @@ class Run:
         """
         path = Path(config.run or f"runs/{time.strftime('%Y%m%d-%H%M%S')}")
         run = cls(path)
-        taken = path.exists() and any(path.iterdir())
+        if path.exists() and not path.is_dir():
+            raise RunError(f"The run directory must not be a file. Received: {path}")
+        # a process that was killed while it took the directory leaves nothing but its lock
+        taken = path.exists() and any(entry.name != ".lock" for entry in path.iterdir())
         if taken and config.overwrite:
             if not run.config_file.exists():
                 raise RunError(
@@ -154,8 +157,22 @@ class Run:
             lock.release()
 
     def load_config(self) -> dict[str, Any]:
-        """Return `config.yaml` as plain dicts."""
-        loaded: dict[str, Any] = yaml.safe_load(self.config_file.read_text(encoding="utf-8"))
+        """Return `config.yaml` as plain dicts.
+
+        Raises:
+            RunError: it is damaged.
+        """
+        try:
+            loaded = yaml.safe_load(self.config_file.read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise RunError(
+                f"The run's configuration is no YAML: {error}. Received: {self.config_file}"
+            ) from error
+        if not isinstance(loaded, dict):
+            raise RunError(
+                f"The run's configuration should hold settings by name. "
+                f"Received: {loaded!r} in {self.config_file}"
+            )
         return loaded
 
     def load_metrics(self) -> dict[str, Any]:
@@ -174,7 +191,8 @@ class Run:
         return loaded
 
     def write_config(self, config: Config) -> None:
-        """Write the resolved configuration as `config.yaml`."""
+        """Write the resolved configuration as `config.yaml`, which repeats the run from anew."""
+        config = dataclasses.replace(config, resume=False, overwrite=False)
         # through JSON, so that tuples become the lists that YAML knows
         plain = json.loads(json.dumps(config.to_dict()))
         self.write_text("config.yaml", yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
@@ -229,8 +247,17 @@ def _plain(value: Any) -> Any:
 
 
 def config_from_dict(values: dict[str, Any]) -> Config:
-    """Rebuild a Config from `Run.load_config()`'s dicts; settings it lacks take their default."""
+    """Rebuild a Config from `Run.load_config()`'s dicts; settings it lacks take their default.
+
+    Raises:
+        RunError: it holds settings that this version does not have.
+    """
     defaults = Config()
+    if unknown := sorted(_settings(values).keys() - _settings(defaults.to_dict()).keys()):
+        raise RunError(
+            f"There is no setting {', '.join(unknown)}: the run is of another version. "
+            f"Received: {values}"
+        )
     changes = {
         key: dataclasses.replace(getattr(defaults, key), **_with_tuples(value))
         if isinstance(value, dict)

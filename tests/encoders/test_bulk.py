@@ -19,7 +19,7 @@ from tfhub_transfer.errors import EncoderError
 def layers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, HubLayer]]:
     root = tmp_path_factory.mktemp("encoders")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TFHUB_CACHE_DIR", str(root / "cache"))
+        patch.setenv("TFHUB_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "encoders"))
         yield {
             "text_embedding": HubLayer(tiny.write_text_embedding(root / "text_embedding")),
             "transformer": HubLayer(tiny.write_transformer(root / "transformer")),

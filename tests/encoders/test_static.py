@@ -25,7 +25,7 @@ WIDTH = 8
 def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     root = tmp_path_factory.mktemp("encoders")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TFHUB_CACHE_DIR", str(root / "cache"))
+        patch.setenv("TFHUB_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "encoders"))
         yield root
 
 
@@ -147,5 +147,5 @@ class TestThePackagedOne:
         assert layer.width == 256
         assert layer.get_config()["encoder"] == "minilm-static"
         good, fine, soil = layer(tf.constant(["a great film", "an excellent movie", "wet soil"]))
-        assert np.dot(good, fine) > 0.6 > 0.4 > np.dot(good, soil)
+        assert np.dot(good, fine) > np.dot(good, soil) + 0.2
         np.testing.assert_array_equal(layer(tf.constant([""])), np.zeros((1, 256)))

@@ -5,10 +5,13 @@ from __future__ import annotations
 import csv
 import itertools
 import json
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal, TextIO
 
 from tfhub_transfer.errors import DataError, MissingColumnError, UnreadableFileError
+
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 Format = Literal["lines", "csv", "tsv", "jsonl"]
 
@@ -40,6 +43,11 @@ def read_records(
             if not isinstance(text, str):
                 raise DataError(
                     f"{name}, row {row}: the text should be a string. Received: {text!r}"
+                )
+            if _LONE_SURROGATE.search(text):
+                raise UnreadableFileError(
+                    f"{name}, row {row}: the text has half a surrogate pair, which is no "
+                    f"character. Received: {text[:60]!a}"
                 )
             yield record, text
     except UnicodeDecodeError as error:
@@ -80,4 +88,12 @@ def _records(stream: TextIO, format: Format, name: str) -> Iterator[dict[str, An
                 )
             yield record
     else:
-        yield from csv.DictReader(stream, delimiter="\t" if format == "tsv" else ",", strict=True)
+        rows = csv.DictReader(stream, delimiter="\t" if format == "tsv" else ",", strict=True)
+        for row, record in enumerate(rows, start=1):
+            # csv gives what is too much under None, and None for what is missing
+            if None in record or None in record.values():
+                raise UnreadableFileError(
+                    f"{name}, row {row} has not as many cells as the header, which has "
+                    f"{len(rows.fieldnames or ())}. Received: {list(record.values())}"[:300]
+                )
+            yield record

@@ -305,7 +305,7 @@ class BertEncoder(tf.Module):
         state = self._dropout_state.assign_add([1, 0])
         calls = iter(range(1_000_000))
         return lambda tensor: tf.nn.experimental.stateless_dropout(
-            tensor, self._config.dropout, seed=state + [0, next(calls)]
+            tensor, self._config.dropout, seed=state + tf.constant([0, next(calls)])
         )
 
 

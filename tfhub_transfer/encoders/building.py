@@ -63,8 +63,8 @@ def build_static(encoder: Encoder, target: Path, *, width: int) -> None:
     Args:
         encoder: the transformer.
         target: a directory to write, new or empty; or a file NAME.tar.xz, TF Hub's archive form,
-            beside which NAME.tar.xz.sha256 is written. One encoder gives one archive, byte for
-            byte, under one version of TensorFlow; its values are rounded to 8 bits.
+            beside which NAME.tar.xz.sha256 is written. Its values are rounded to 8 bits. The same
+            command on the same machine gives the same bytes.
         width: of the vectors.
 
     Raises:

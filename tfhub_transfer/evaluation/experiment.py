@@ -82,7 +82,7 @@ def run_experiment(config: Config) -> Run:
                 mistakes=most_confident_mistakes(
                     data.test.texts, targets, probabilities, data.labels, data.test.ids
                 ),
-                data_summary=data.summary,
+                data_summary=_summary(data),
                 notes=tuple(metrics["notes"]),
                 command=f"python -m tfhub_transfer.train --config "
                 f"{shlex.quote(str(run.config_file))} --run NEW_DIRECTORY",
@@ -115,6 +115,17 @@ def check_parity(
             f"does this; --encoder.cache false trains without it. Received: {difference:g}"
         )
     return difference
+
+
+def _summary(data: Dataset) -> dict[str, Any]:
+    """Return the data set's summary as a report takes it, the classes by their names."""
+    summary = dict(data.summary)
+    splits = {}
+    for name in ("train", "validation", "test"):
+        split = summary.pop(name)
+        counts = dict(zip(data.labels, split["class_counts"], strict=True))
+        splits[name] = {**split, "class_counts": counts}
+    return {"splits": splits, **summary}
 
 
 def _metrics(
@@ -162,7 +173,7 @@ def _metrics(
 
 
 def _baselines(config: Config, data: Dataset, notes: list[str]) -> dict[str, Any]:
-    """Fit the baselines on the same training rows, or on a share of them where memory asks for it."""
+    """Fit the baselines on the same training rows, or on `baseline_limit` of them."""
     train, limit = data.train, config.evaluation.baseline_limit
     if len(train) > limit:
         rng = np.random.default_rng(config.seed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import io
 import json
 import sys
 from collections.abc import Iterator
@@ -62,13 +63,22 @@ def label_stream(
             (probabilities,) = classifier.predict([[text for _, text in batch]])
             decoded = classifier.head.decode(probabilities)
             for (record, _), result in zip(batch, decoded, strict=True):
-                # a column of the input that is called `label` is kept, under another name
-                kept = {f"input_{k}" if k in result else k: v for k, v in record.items()}
-                write(kept, result)
+                write(_renamed(record, result), result)
             sink.flush()
             done += len(batch)
             tick(len(batch))
     return done
+
+
+def _renamed(record: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:
+    """Keep a column of the input that is called `label`, under a name that is free."""
+    renamed = {}
+    for name, value in record.items():
+        free = name
+        while free in result or (free != name and free in record):
+            free = f"input_{free}"
+        renamed[free] = value
+    return renamed
 
 
 class _Jsonl:
@@ -109,10 +119,13 @@ def _format_of(path: str) -> Format:
 @contextlib.contextmanager
 def _reading(path: str) -> Iterator[TextIO]:
     if path == "-":
-        sys.stdin.reconfigure(encoding="utf-8", errors="strict")  # type: ignore[union-attr]
+        sys.stdin.reconfigure(  # type: ignore[union-attr]
+            encoding="utf-8-sig", errors="strict", newline=""
+        )
         yield sys.stdin
         return
-    if not Path(path).is_file():
+    # not `is_file`: a named pipe, as of `<(command)`, is as good
+    if not Path(path).exists() or Path(path).is_dir():
         raise DataError(f"No such file. Received: {path}")
     with open(path, encoding="utf-8-sig", newline="") as file:
         yield file
@@ -120,8 +133,18 @@ def _reading(path: str) -> Iterator[TextIO]:
 
 @contextlib.contextmanager
 def _writing(path: str) -> Iterator[IO[str]]:
+    # half a surrogate pair in a JSON string comes out as it came in, as an escape
+    written = {"encoding": "utf-8", "errors": "backslashreplace"}
+    target = Path(path)
     if path == "-":
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(**written)
         yield sys.stdout
-        return
-    with atomic_path(Path(path)) as temporary, temporary.open("w", encoding="utf-8") as file:
-        yield file
+    elif target.is_dir():
+        raise ConfigError(f"The output should be a file. Received the directory {path}")
+    elif target.exists() and not target.is_file():  # a device or a pipe, not to be replaced
+        with target.open("w", **written) as file:
+            yield file
+    else:
+        with atomic_path(target) as temporary, temporary.open("w", **written) as file:
+            yield file

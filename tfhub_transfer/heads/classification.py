@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfhub_transfer.errors import ConfigError
 from tfhub_transfer.heads.head import Head
 
 _THRESHOLD = 0.5  # from which a label applies, where several may
@@ -20,8 +21,19 @@ class ClassificationHead(Head):
     """
 
     def network(self, width: int) -> keras.Model:
-        """Return float32[B, width] -> float32[B, C]."""
+        """Return float32[B, width] -> float32[B, C].
+
+        Raises:
+            ConfigError: Keras knows no such activation.
+        """
         config = self.config
+        try:
+            keras.activations.get(config.activation)
+        except ValueError:
+            raise ConfigError(
+                f"head.activation must be a name that Keras knows, such as relu, gelu or tanh. "
+                f"Received: {config.activation!r}"
+            ) from None
         layers: list[Any] = [keras.Input((width,), name="vector")]
         for index, units in enumerate(config.hidden):
             layers.append(keras.layers.Dropout(config.dropout, name=f"dropout_{index}"))

@@ -50,7 +50,7 @@ def load(source: Path, model: keras.Model, *, optimizer: bool = True) -> dict[st
                 variable.assign(file.get_tensor(name))
             progress: dict[str, Any] = json.loads(file.metadata()["progress"])
             return progress
-    except (SafetensorError, ValueError) as error:
+    except (SafetensorError, ValueError, KeyError, TypeError, OSError) as error:
         raise RunError(
             f"The checkpoint cannot be read ({error}). Delete it to begin anew. Received: {source}"
         ) from error

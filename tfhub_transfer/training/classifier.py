@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import tensorflow as tf
 from tfhub_transfer.config import Config
 from tfhub_transfer.encoders.bulk import BulkEncoder
 from tfhub_transfer.encoders.layer import HubLayer
+from tfhub_transfer.errors import RunError, TransferError
 from tfhub_transfer.heads.head import Head
 from tfhub_transfer.registry import TASKS
 from tfhub_transfer.runs import Run, atomic_path, config_from_dict
@@ -53,11 +55,15 @@ class Classifier:
         """Return the classifier that a run has trained.
 
         Raises:
-            RunError: the run was not finished.
+            RunError: the run was not finished, or its model is damaged.
+            EncoderError: its encoder cannot be found.
         """
         config = config_from_dict(run.load_config())
         described = run.load_metrics()
-        model = keras.models.load_model(run.model_file, compile=False)
+        try:
+            model = keras.models.load_model(run.model_file, compile=False)
+        except (TypeError, ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
+            raise _explained(error, run.model_file) from error
         head: Head = TASKS.load(config.task)(
             config.head, described["labels"], multi_label=described["multi_label"]
         )
@@ -93,6 +99,16 @@ class Classifier:
         encode = encode or BulkEncoder(self.encoder)
         for texts in batches:
             yield self.from_vectors(encode(texts))
+
+
+def _explained(error: BaseException, file: Path) -> TransferError:
+    """Return what this package said below Keras' wrapping, or else that the file is no good."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, TransferError):
+        cause = cause.__cause__ or cause.__context__
+    return cause or RunError(
+        f"The run's model cannot be read ({str(error).splitlines()[0]}). Received: {file}"
+    )
 
 
 def _joined(encoder: HubLayer, network: keras.Model) -> keras.Model:

@@ -116,8 +116,9 @@ def fit(
             except KeyboardInterrupt:
                 if not state.history:
                     raise
-    checkpoint.load(best, model, optimizer=False)
-    return state
+    kept = Progress(**checkpoint.load(best, model, optimizer=False))
+    # Ctrl-C between the writing of the two checkpoints leaves the best one ahead
+    return kept if kept.epoch > state.epoch else state
 
 
 class _Epochs(keras.callbacks.Callback):
@@ -160,17 +161,23 @@ class _Epochs(keras.callbacks.Callback):
         rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         record = {"epoch": epoch + 1, **values, "learning_rate": rate,
                   "seconds": round(now - self._epoch_start, 3)}
-        state.history.append(record)
-        state.seconds = self._seconds_before + now - self._start
-        losses = [epoch["val_loss"] for epoch in state.history]
-        state.best_epoch = losses.index(min(losses)) + 1
-        out_of_patience = state.epoch - state.best_epoch >= self._config.patience
-        state.finished = state.epoch == self._config.epochs or out_of_patience
-        if state.best_epoch == state.epoch:
+        history = [*state.history, record]
+        losses = [epoch["val_loss"] for epoch in history]
+        best_epoch = losses.index(min(losses)) + 1
+        out_of_patience = len(history) - best_epoch >= self._config.patience
+        reached = Progress(
+            history=history,
+            best_epoch=best_epoch,
+            seconds=self._seconds_before + now - self._start,
+            finished=len(history) == self._config.epochs or out_of_patience,
+        )
+        if best_epoch == len(history):
             best = self._run.checkpoints / "best.safetensors"
-            checkpoint.save(best, self.model, vars(state), optimizer=False)
-        checkpoint.save(self._run.checkpoints / "last.safetensors", self.model, vars(state))
-        self._run.write_text("history.csv", _as_csv(state.history))
+            checkpoint.save(best, self.model, vars(reached), optimizer=False)
+        checkpoint.save(self._run.checkpoints / "last.safetensors", self.model, vars(reached))
+        # not before the files are there, for Ctrl-C may come between them
+        vars(state).update(vars(reached))
+        self._run.write_text("history.csv", _as_csv(history))
         self.model.stop_training = out_of_patience
 
 

@@ -1,0 +1,107 @@
+"""What settings are accepted, and what is said about the others."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+
+from tfhub_transfer.config import (
+    Config,
+    DataConfig,
+    EvaluationConfig,
+    HeadConfig,
+    TrainingConfig,
+)
+from tfhub_transfer.errors import ConfigError, TransferError, UnknownNameError
+
+NAN = float("nan")
+FRACTION = r"must be from 0 to 0\.9\. Received: "
+REFUSED = [
+    (DataConfig, "validation_fraction", -0.1, rf"data\.validation_fraction {FRACTION}-0\.1"),
+    (DataConfig, "validation_fraction", 0.91, rf"data\.validation_fraction {FRACTION}0\.91"),
+    (DataConfig, "test_fraction", NAN, rf"data\.test_fraction {FRACTION}nan"),
+    (DataConfig, "test_fraction", 1, rf"data\.test_fraction {FRACTION}1$"),
+    (DataConfig, "limit", 0, r"data\.limit must be at least 1\. Received: 0"),
+    (DataConfig, "shots", -3, r"data\.shots must be at least 1\. Received: -3"),
+    (DataConfig, "label_separator", "", r"data\.label_separator must not be empty"),
+    (HeadConfig, "hidden", (64, 0), r"head\.hidden must be at least 1\. Received: 0"),
+    (HeadConfig, "dropout", 1.0, r"head\.dropout must be from 0 to 0\.99\. Received: 1\.0"),
+    (HeadConfig, "label_smoothing", -1, r"head\.label_smoothing must be from 0 to 0\.99"),
+    (HeadConfig, "l2", -0.5, r"head\.l2 must be at least 0\. Received: -0\.5"),
+    (HeadConfig, "l2", NAN, r"head\.l2 must be at least 0\. Received: nan"),
+    (TrainingConfig, "epochs", 0, r"training\.epochs must be at least 1\. Received: 0"),
+    (TrainingConfig, "batch_size", 0, r"training\.batch_size must be at least 1"),
+    (TrainingConfig, "patience", 0, r"training\.patience must be at least 1"),
+    (TrainingConfig, "learning_rate", 0.0, r"training\.learning_rate must be from 1e-09 to 100"),
+    (TrainingConfig, "learning_rate", NAN, r"training\.learning_rate .* Received: nan"),
+    (TrainingConfig, "encoder_learning_rate", 101, r"training\.encoder_learning_rate .*: 101"),
+    (TrainingConfig, "warmup", 1.5, r"training\.warmup must be from 0 to 1\. Received: 1\.5"),
+    (
+        TrainingConfig,
+        "trainable",
+        "layer_(",
+        r"training\.trainable must be a regular expression \(missing \)",
+    ),
+    (EvaluationConfig, "baseline_limit", 9, r"evaluation\.baseline_limit must be at least 10"),
+    (EvaluationConfig, "bootstrap", 9, r"evaluation\.bootstrap must be at least 10"),
+    (Config, "seed", -1, r"seed must be from 0 to 4294967295\. Received: -1"),
+    (Config, "seed", 2**32, r"seed must be from 0 to 4294967295"),
+]
+
+
+@pytest.mark.parametrize(("settings", "name", "value", "text"), REFUSED)
+def test_a_value_out_of_range(settings, name, value, text):
+    with pytest.raises(ConfigError, match=text):
+        settings(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("settings", "name", "value"),
+    [
+        (DataConfig, "validation_fraction", 0.0),
+        (DataConfig, "test_fraction", 0.9),
+        (DataConfig, "limit", None),
+        (HeadConfig, "hidden", ()),
+        (HeadConfig, "dropout", 0.0),
+        (TrainingConfig, "encoder_learning_rate", None),
+        (TrainingConfig, "warmup", 1.0),
+        (EvaluationConfig, "baselines", ()),
+        (Config, "seed", 2**32 - 1),
+    ],
+)
+def test_the_ends_of_the_ranges_are_accepted(settings, name, value):
+    assert getattr(settings(**{name: value}), name) == value
+
+
+def test_names_are_looked_up():
+    with pytest.raises(UnknownNameError, match=r"Unknown strategy\. Did you mean 'fine_tuning'\?"):
+        TrainingConfig(strategy="fine-tuning")
+    with pytest.raises(UnknownNameError, match=r"Unknown task\. Did you mean 'classification'\?"):
+        Config(task="clasification")
+
+
+def test_flags_that_contradict_each_other():
+    with pytest.raises(ConfigError, match="--resume continues a run and --overwrite empties it"):
+        Config(run="r", resume=True, overwrite=True)
+    with pytest.raises(ConfigError, match="--resume needs the run directory"):
+        Config(resume=True)
+
+
+def test_settings_are_frozen_and_json_holds_them():
+    config = Config()
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.seed = 1
+    assert json.loads(json.dumps(config.to_dict()))["head"]["hidden"] == list(config.head.hidden)
+
+
+def test_every_setting_is_documented():
+    for settings in (Config, *(type(v) for v in vars(Config()).values())):
+        for field in dataclasses.fields(settings) if dataclasses.is_dataclass(settings) else ():
+            assert f"\n        {field.name}: " in settings.__doc__, field.name
+
+
+def test_every_error_of_a_setting_can_be_caught_at_the_root():
+    with pytest.raises(TransferError):
+        Config(seed=-1)

@@ -1,0 +1,62 @@
+"""Slow work shows how far it is, where somebody can see it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tfhub_transfer import progress as module
+from tfhub_transfer.progress import progress
+
+
+def shown(capsys, *, total=None, count=3):
+    with progress("Counting", "sheep", total) as advance:
+        for _ in range(count):
+            advance(1000)
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    return printed.err
+
+
+def test_fast_work_says_nothing(capsys, monkeypatch):
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    assert shown(capsys) == ""
+
+
+@pytest.mark.parametrize("total", [None, 3000])
+def test_a_log_gets_one_line(capsys, monkeypatch, total):
+    monkeypatch.setattr(module, "PATIENCE_SECONDS", -1.0)
+    monkeypatch.setenv("TTY_COMPATIBLE", "0")
+    text = shown(capsys, total=total)
+    assert text.startswith("Counting: 3,000 sheep in ")
+    assert "sheep/s)" in text
+    assert text.count("\n") == 1
+
+
+@pytest.mark.parametrize(("total", "expected"), [(None, "3,000 sheep"), (6000, "3,000 of 6,000")])
+def test_a_terminal_sees_it_move(capsys, monkeypatch, total, expected):
+    monkeypatch.setattr(module, "PATIENCE_SECONDS", -1.0)
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("COLUMNS", "120")
+    text = shown(capsys, total=total)
+    assert expected in text
+    assert "Counting: 3,000 sheep in" in text
+
+
+def test_work_that_fails_still_says_how_far_it_came(capsys, monkeypatch):
+    monkeypatch.setattr(module, "PATIENCE_SECONDS", -1.0)
+
+    def fail():
+        with progress("Counting", "sheep") as advance:
+            advance(7)
+            raise ValueError("wolf")
+
+    with pytest.raises(ValueError, match="wolf"):
+        fail()
+    assert "Counting: 7 sheep" in capsys.readouterr().err
+
+
+def test_brackets_in_a_name_are_no_markup(capsys, monkeypatch):
+    monkeypatch.setattr(module, "PATIENCE_SECONDS", -1.0)
+    with progress("Reading [red]x[/red]", "rows"):
+        pass
+    assert "Reading [red]x[/red]" in capsys.readouterr().err
