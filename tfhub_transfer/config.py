@@ -87,9 +87,9 @@ class HeadConfig:
         label_smoothing: the share of each target spread evenly over all classes.
     """
 
-    hidden: tuple[int, ...] = (512,)
+    hidden: tuple[int, ...] = (1024,)
     activation: str = "relu"
-    dropout: float = 0.5
+    dropout: float = 0.3
     l2: float = 0.0
     label_smoothing: float = 0.0
 
@@ -102,7 +102,7 @@ class HeadConfig:
 
 
 # By the kind of encoder: a table of token vectors takes larger steps than a deep network.
-ENCODER_LEARNING_RATES = {"transformer": 5e-5, "text_embedding": 1e-3}
+ENCODER_LEARNING_RATES = {"transformer": 5e-5, "text_embedding": 3e-4}
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class TrainingConfig:
         batch_size: examples per optimizer step.
         learning_rate: Adam's, at its highest.
         encoder_learning_rate: that of the encoder's weights with `fine_tuning`; when not given,
-            5e-5 for a transformer and 1e-3 for a text embedding.
+            5e-5 for a transformer and 3e-4 for a text embedding.
         warmup: the share of all steps in which the rate rises from zero.
         decay: how the rate falls to zero after the warm-up.
         patience: epochs without a better validation loss before training stops; the best epoch's
@@ -129,7 +129,7 @@ class TrainingConfig:
     trainable: str = ".*"
     epochs: int = 40
     batch_size: int = 64
-    learning_rate: float = 3e-3
+    learning_rate: float = 1e-3
     encoder_learning_rate: float | None = None
     warmup: float = 0.05
     decay: Literal["none", "linear", "cosine"] = "cosine"

@@ -64,7 +64,8 @@ def build_static(encoder: Encoder, target: Path, *, width: int) -> None:
         encoder: the transformer.
         target: a directory to write, new or empty; or a file NAME.tar.xz, TF Hub's archive form,
             beside which NAME.tar.xz.sha256 is written. Its values are rounded to 8 bits. The same
-            command on the same machine gives the same bytes.
+            command on the same machine gives the same bytes, until this package or TensorFlow
+            changes.
         width: of the vectors.
 
     Raises:

@@ -144,7 +144,7 @@ class FeatureCache:
         starts = np.flatnonzero(np.diff(ascending, prepend=-2) != 1)
         stops = np.append(starts[1:], len(rows))
         read = np.empty_like(vectors)
-        content, size = memoryview(read).cast("B"), self.width * read.itemsize
+        content, size = read.data.cast("B"), self.width * read.itemsize
         with self._vectors_file.open("rb", buffering=0) as file:
             for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
                 self._read_at(

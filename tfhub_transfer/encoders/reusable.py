@@ -36,7 +36,7 @@ def save_reusable(
         variables=list(module.variables),
         trainable_variables=list(module.trainable_variables),
         regularization_losses=[],
-        resources=list(resources),
+        **({"resources": list(resources)} if resources else {}),
         **functions,
     )
     tf.saved_model.save(saved, str(target), signatures=signatures)

@@ -154,7 +154,8 @@ def _rarity(entries: int) -> np.ndarray:
 
 def _rounded(table: np.ndarray, bits: int) -> np.ndarray:
     step = 2.0 ** np.ceil(np.log2(np.abs(table).max() / (2 ** (bits - 1) - 1)))
-    return (np.round(table / step) * step).astype(np.float32)
+    rounded: np.ndarray = np.round(table / step) * step
+    return rounded.astype(np.float32)
 
 
 def _flat(tokens: tf.RaggedTensor) -> tf.RaggedTensor:

@@ -40,7 +40,10 @@ def load(source: Path, model: keras.Model, *, optimizer: bool = True) -> dict[st
     try:
         with safe_open(source, framework="numpy") as file:
             names = set(file.keys())
-            if not variables.keys() <= names:
+            if not all(
+                name in names and file.get_slice(name).get_shape() == list(variable.shape)
+                for name, variable in variables.items()
+            ):
                 raise RunError(
                     f"The checkpoint is of another model: it should hold {len(variables)} values "
                     f"that fit this one's. Delete it to begin anew. Received: {len(names)} values "

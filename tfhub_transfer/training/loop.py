@@ -150,10 +150,15 @@ class _Epochs(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         values = {key: float(value) for key, value in (logs or {}).items()}
-        if not all(math.isfinite(value) for value in values.values()):
+        # the weights too: ReLU gives 0 for NaN, which keeps the loss finite
+        if not (
+            all(math.isfinite(value) for value in values.values())
+            and all(tf.reduce_all(tf.math.is_finite(w)) for w in self.model.trainable_variables)
+        ):
             raise TrainingError(
-                f"The loss is no number any more in epoch {epoch + 1}; the weights of the epoch "
-                f"before are in {self._run.checkpoints}. A lower --training.learning_rate than "
+                f"The loss or a weight is no number any more in epoch {epoch + 1}; the weights of "
+                f"the epoch before are in {self._run.checkpoints}. A lower "
+                f"--training.learning_rate than "
                 f"{self._config.learning_rate:g} or a longer --training.warmup usually helps. "
                 f"Received: {values}"
             )

@@ -1,0 +1,307 @@
+"""From a configuration to a run directory."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from tests import trained
+from tests.encoders import tiny
+from tfhub_transfer import cli
+from tfhub_transfer.config import Config, EncoderConfig
+from tfhub_transfer.encoders.cache import features_dir
+from tfhub_transfer.errors import ConfigError, DataError, EncoderError, RunError, TrainingError
+from tfhub_transfer.evaluation import experiment
+from tfhub_transfer.evaluation.experiment import run_experiment
+from tfhub_transfer.runs import Run, config_from_dict
+from tfhub_transfer.training import checkpoint
+from tfhub_transfer.training.classifier import Classifier
+
+
+@pytest.fixture
+def sample(tmp_path_factory) -> Run:
+    return trained.sample_run(tmp_path_factory.getbasetemp())
+
+
+@pytest.fixture
+def source(tmp_path) -> Path:
+    return trained.write_csv(tmp_path / "some.csv", trained.sentences(120))
+
+
+@pytest.fixture
+def no_report(monkeypatch) -> None:
+    """Leave out the report, which takes longer than the training."""
+    monkeypatch.setattr(experiment, "write_report", lambda run, **_: None)
+
+
+def weights_of(run: Run) -> dict[str, np.ndarray]:
+    model = keras.models.load_model(run.model_file, compile=False)
+    return {weight.path: weight.numpy() for weight in model.weights}
+
+
+def equal(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> bool:
+    return one.keys() == other.keys() and all(np.array_equal(one[k], other[k]) for k in one)
+
+
+def without_time(run: Run) -> dict[str, Any]:
+    return {key: value for key, value in run.load_metrics().items() if key != "timing"}
+
+
+def losses(run: Run) -> list[list[str]]:
+    """The history but for its last column, the seconds."""
+    return [line.split(",")[:-1] for line in run.history_file.read_text().splitlines()]
+
+
+def test_the_run_directory_holds_what_was_promised(sample):
+    names = {path.name for path in sample.path.iterdir()}
+    assert names == {
+        ".lock", "config.yaml", "environment.json", "history.csv", "metrics.json", "model.keras",
+        "report.html", "plots", "checkpoints",
+    }  # fmt: skip
+    figures = {path.stem for path in sample.plots.iterdir()}
+    assert {"confusion_matrix", "learning_curves", "class_balance", "text_lengths"} <= figures
+    assert {path.name for path in sample.checkpoints.iterdir()} == {
+        "last.safetensors", "best.safetensors",
+    }  # fmt: skip
+    assert config_from_dict(sample.load_config()).run == str(sample.path)
+    assert json.loads((sample.path / "environment.json").read_text())["seed"] == 0
+    assert len(losses(sample)) == 9
+
+
+def test_metrics_keep_the_contract(sample):
+    metrics = sample.load_metrics()
+    assert {
+        "task": "classification",
+        "encoder": "minilm-static",
+        "strategy": "feature_extraction",
+        "labels": ["negative", "neutral", "positive"],
+        "multi_label": False,
+        "data": "sample",
+    }.items() <= metrics.items()
+    test = metrics["test"]
+    assert {"n", "accuracy", "macro_f1", "roc_auc", "log_loss", "ece", "ci95"} <= test.keys()
+    assert test["n"] == 168
+    assert test["ci95"]["accuracy"][0] <= test["accuracy"] <= test["ci95"]["accuracy"][1]
+    assert metrics["baselines"].keys() == {"majority", "tfidf_logreg"}
+    assert metrics["validation"].keys() == {"n", "loss", "accuracy"}
+    assert metrics["timing"].keys() == {"encode_s", "train_s", "total_s"}
+    assert metrics["timing"]["total_s"] >= metrics["timing"]["train_s"] > 0
+    assert 0 <= metrics["parity"] <= 1e-5
+    assert any("carved out" in note for note in metrics["notes"])
+
+
+def test_it_is_better_than_chance(sample):
+    assert sample.load_metrics()["test"]["accuracy"] > 0.5
+
+
+def test_the_report_shows_the_data(sample):
+    page = sample.report_file.read_text(encoding="utf-8")
+    assert '<th scope="row">train</th><td>475</td>' in page
+    assert "--run NEW_DIRECTORY" in page
+
+
+def test_the_saved_model_takes_strings_and_is_the_one_that_was_measured(sample):
+    model = keras.models.load_model(sample.model_file, compile=False)
+    classifier = Classifier.load(sample)
+    texts = ["What a wonderful place.", "Never again.", ""]
+    (ours,) = classifier.predict([texts])
+    np.testing.assert_allclose(model.predict(np.array(texts, object), verbose=0), ours, atol=1e-5)
+    assert ours.shape == (3, 3)
+
+
+def test_one_seed_gives_one_result(tmp_path, source, no_report):
+    runs = [
+        run_experiment(trained.settings(tmp_path / str(n), source, seed=seed))
+        for n, seed in enumerate([5, 5, 6])
+    ]
+    assert without_time(runs[0]) == without_time(runs[1])
+    assert losses(runs[0]) == losses(runs[1])
+    assert equal(weights_of(runs[0]), weights_of(runs[1]))
+    assert without_time(runs[0]) != without_time(runs[2])
+    assert not equal(weights_of(runs[0]), weights_of(runs[2]))
+
+
+def test_the_feature_cache_changes_nothing_but_the_time(tmp_path, source, no_report):
+    texts = [text for text, _ in trained.sentences(40, seed=3)]
+    probabilities, history = [], []
+    for cache in (True, False):
+        config = trained.settings(tmp_path / str(cache), source)
+        run = run_experiment(
+            dataclasses.replace(config, encoder=dataclasses.replace(config.encoder, cache=cache))
+        )
+        probabilities += Classifier.load(run).predict([texts])
+        history.append(np.array(losses(run)[1:], float))
+    np.testing.assert_allclose(*probabilities, atol=1e-5)
+    np.testing.assert_allclose(*history, atol=1e-4)
+    assert np.ptp(probabilities[0][:, 0]) > 0.05, "the texts should not all look alike"
+
+
+@pytest.fixture(scope="module")
+def encoders(tmp_path_factory) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("encoders")
+    return {
+        "text_embedding": tiny.write_text_embedding(root / "text_embedding"),
+        "bert": tiny.write_bert(root / "bert"),
+    }
+
+
+def fine_tuning(run: Path, source: Path, encoder: Path, **training: Any) -> Config:
+    training = {"strategy": "fine_tuning", "encoder_learning_rate": 1e-2, **training}
+    config = trained.settings(run, source, training=training)
+    return dataclasses.replace(config, encoder=EncoderConfig(name=str(encoder)))
+
+
+def killed_in_epoch(monkeypatch, epoch: int) -> None:
+    save, left = checkpoint.save, [2 * (epoch - 1)]
+
+    def saving(*args: Any, **kwargs: Any) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise ZeroDivisionError
+        save(*args, **kwargs)
+
+    monkeypatch.setattr(checkpoint, "save", saving)
+
+
+@pytest.mark.parametrize("kind", ["text_embedding", "bert"])
+def test_fine_tuning_moves_the_encoder_and_resumes(
+    tmp_path, source, encoders, kind, no_report, monkeypatch
+):
+    straight = run_experiment(fine_tuning(tmp_path / "straight", source, encoders[kind]))
+    assert straight.load_metrics()["strategy"] == "fine_tuning"
+    loaded = Classifier.load(straight)
+    pristine = Classifier.build(
+        fine_tuning(tmp_path, source, encoders[kind]), ["good", "poor"], multi_label=False
+    )
+    moved = [
+        not np.array_equal(one.numpy(), other.numpy())
+        for one, other in zip(loaded.encoder.movable, pristine.encoder.movable, strict=True)
+    ]
+    assert all(moved) if kind == "text_embedding" else sum(moved) > len(moved) / 2
+
+    config = fine_tuning(tmp_path / "killed", source, encoders[kind])
+    killed_in_epoch(monkeypatch, 3)
+    with pytest.raises(ZeroDivisionError):
+        run_experiment(config)
+    monkeypatch.undo()
+    monkeypatch.setattr(experiment, "write_report", lambda run, **_: None)
+    resumed = run_experiment(dataclasses.replace(config, resume=True))
+    assert losses(resumed) == losses(straight)
+    assert equal(weights_of(resumed), weights_of(straight))
+    assert resumed.load_metrics()["test"] == straight.load_metrics()["test"]
+
+
+def test_a_pattern_chooses_the_weights_that_move(tmp_path, source, encoders, no_report):
+    config = fine_tuning(tmp_path / "run", source, encoders["bert"], trainable="layer_1", epochs=1)
+    before = Classifier.build(config, ["good", "poor"], multi_label=False).encoder.movable
+    values = {weight.path: weight.numpy() for weight in before}
+    after = Classifier.load(run_experiment(config)).encoder.movable
+    moved = {w.path for w in after if not np.array_equal(w.numpy(), values[w.path])}
+    assert moved
+    assert all("layer_1" in path for path in moved)
+
+
+def test_a_pattern_that_matches_nothing_lists_the_paths(tmp_path, source, encoders):
+    config = fine_tuning(tmp_path / "run", source, encoders["bert"], trainable="layer_77")
+    with pytest.raises(EncoderError, match=r"can be trained matches\. It has \d+: .*layer_0.*'layer_77'"):
+        run_experiment(config)
+
+
+def test_several_labels(tmp_path_factory):
+    metrics = trained.several_run(tmp_path_factory.getbasetemp()).load_metrics()
+    assert metrics["multi_label"] is True
+    assert metrics["labels"] == ["good", "poor"]
+    assert metrics["test"].keys() >= {"micro_f1", "hamming_loss"}
+    assert metrics["test"]["micro_f1"] > 0.6
+    assert metrics["baselines"].keys() == {"majority", "tfidf_logreg"}
+
+
+@pytest.mark.parametrize("balance", ["class_weight", "oversample", "undersample"])
+def test_balances(tmp_path, no_report, balance):
+    good, poor = trained.sentences(120)[::2], trained.sentences(30)[1::2]
+    source = trained.write_csv(tmp_path / "uneven.csv", good + poor)
+    run = run_experiment(
+        trained.settings(tmp_path / "run", source, data={"balance": balance}, training={"epochs": 2})
+    )
+    assert run.load_metrics()["test"]["n"] == 15
+    assert len(losses(run)) == 3
+
+
+def test_several_labels_cannot_be_sampled(tmp_path, tmp_path_factory):
+    source = trained.several_run(tmp_path_factory.getbasetemp()).path.parent / "several.csv"
+    data = {"label_separator": "|", "balance": "oversample"}
+    with pytest.raises(ConfigError, match=r"several labels.*oversample"):
+        run_experiment(trained.settings(tmp_path / "run", source, data=data))
+
+
+def test_a_damaged_feature_cache_is_noticed(tmp_path, source, no_report, monkeypatch):
+    monkeypatch.setenv("TFHUB_TRANSFER_CACHE_DIR", str(tmp_path / "cache"))
+    run_experiment(trained.settings(tmp_path / "before", source, training={"epochs": 1}))
+    (file,) = features_dir().glob("*/vectors.f32")
+    vectors = np.fromfile(file, np.float32)
+    (-vectors).tofile(file)
+    with pytest.raises(
+        TrainingError, match=r"differs from the one that was trained: .*--encoder\.cache false.*: 0\."
+    ):
+        run_experiment(trained.settings(tmp_path / "run", source))
+    run = Run(tmp_path / "run")
+    assert not run.model_file.exists()
+    assert not run.metrics_file.exists()
+
+
+def test_rows_that_cannot_be_used_are_written_down(tmp_path, no_report):
+    rows = trained.sentences(60)
+    source = trained.write_csv(tmp_path / "some.csv", [*rows, ("", "good"), ("no label", "")])
+    run = run_experiment(trained.settings(tmp_path / "run", source, training={"epochs": 1}))
+    rejected = [json.loads(line) for line in run.rejected_file.read_text().splitlines()]
+    assert [(row["row"], row["reason"]) for row in rejected] == [
+        (61, "empty text"), (62, "null label"),
+    ] or [row["row"] for row in rejected] == [61, 62]  # fmt: skip
+    assert any("rejected" in note for note in run.load_metrics()["notes"])
+
+
+def test_baselines_can_be_limited(tmp_path, source, no_report):
+    evaluation = {"baselines": ("majority",), "baseline_limit": 20}
+    run = run_experiment(
+        trained.settings(tmp_path / "run", source, evaluation=evaluation, training={"epochs": 1})
+    )
+    assert any("fitted on 20 of 86 training rows" in note for note in run.load_metrics()["notes"])
+
+
+def test_a_failure_leaves_a_run_that_can_be_resumed(tmp_path, source, no_report, monkeypatch):
+    config = trained.settings(tmp_path / "run", source)
+    killed_in_epoch(monkeypatch, 1)
+    with pytest.raises(ZeroDivisionError):
+        run_experiment(config)
+    monkeypatch.undo()
+    with pytest.raises(RunError, match="not empty"):
+        run_experiment(config)
+    monkeypatch.setattr(experiment, "write_report", lambda run, **_: None)
+    run = run_experiment(dataclasses.replace(config, resume=True))
+    assert run.load_metrics()["epochs"] == 3
+    # what is stored repeats the run elsewhere, and does not resume it there
+    flags = ["--config", str(run.config_file), "--run", str(tmp_path / "again")]
+    again = run_experiment(cli.parse("train", "", Config, flags))
+    assert again.load_metrics()["test"] == run.load_metrics()["test"]
+
+
+def test_data_that_cannot_be_used(tmp_path):
+    with pytest.raises(DataError, match="No such data source"):
+        run_experiment(trained.settings(tmp_path / "run", tmp_path / "none.csv"))
+    assert Run(tmp_path / "run").config_file.exists()
+
+
+def test_order_of_rows_is_not_what_is_learned(tmp_path, no_report):
+    # all of one class first, as files often are
+    rows = sorted(trained.sentences(120), key=lambda row: row[1])
+    source = trained.write_csv(tmp_path / "sorted.csv", rows)
+    random.Random(0).shuffle(rows)
+    run = run_experiment(trained.settings(tmp_path / "run", source, training={"epochs": 8}))
+    assert run.load_metrics()["test"]["accuracy"] > 0.9

@@ -1,0 +1,95 @@
+"""Runs that several test modules look at, each made once in a session."""
+
+from __future__ import annotations
+
+import functools
+import random
+import shutil
+from pathlib import Path
+from typing import Any
+
+from tfhub_transfer.config import Config, DataConfig, EvaluationConfig, HeadConfig, TrainingConfig
+from tfhub_transfer.evaluation.experiment import run_experiment
+from tfhub_transfer.runs import Run
+
+# Words that tell the class, so that little training is enough.
+POSITIVE = ("wonderful", "excellent", "superb", "delightful", "great")
+NEGATIVE = ("terrible", "awful", "horrible", "dreadful", "bad")
+FILLING = ("the film was", "what a meal", "this phone is", "my stay was", "the book seems")
+
+
+def sentences(rows: int, seed: int = 0) -> list[tuple[str, str]]:
+    """Return texts with their labels, as many of each class."""
+    draw = random.Random(seed)
+    table = []
+    for row in range(rows):
+        label, words = [("good", POSITIVE), ("poor", NEGATIVE)][row % 2]
+        table.append((f"{draw.choice(FILLING)} {draw.choice(words)} no. {row}", label))
+    return table
+
+
+def write_csv(target: Path, rows: list[tuple[str, str]]) -> Path:
+    lines = ["text,label", *(f"{text},{label}" for text, label in rows)]
+    target.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return target
+
+
+def settings(run: Path, source: Path | str, **changes: Any) -> Config:
+    """Return a configuration that takes about a second to run."""
+    data = {"source": str(source), **changes.pop("data", {})}
+    training = {"epochs": 3, "batch_size": 16, "learning_rate": 1e-2, **changes.pop("training", {})}
+    head = {"hidden": (16,), "dropout": 0.2, **changes.pop("head", {})}
+    measured = {"baselines": (), "bootstrap": 10, **changes.pop("evaluation", {})}
+    return Config(
+        run=str(run),
+        data=DataConfig(**data),
+        head=HeadConfig(**head),
+        training=TrainingConfig(**training),
+        evaluation=EvaluationConfig(**measured),
+        **changes,
+    )
+
+
+@functools.cache
+def _sample_run(root: Path) -> Run:
+    return run_experiment(
+        Config(
+            run=str(root / "sample-run"),
+            training=TrainingConfig(epochs=8),
+            evaluation=EvaluationConfig(bootstrap=50),
+        )
+    )
+
+
+@functools.cache
+def _several_run(root: Path) -> Run:
+    draw = random.Random(0)
+    rows = []
+    for row in range(160):
+        words = [draw.choice(POSITIVE)] * (row % 2) + [draw.choice(NEGATIVE)] * (row // 2 % 2)
+        names = ["good"] * (row % 2) + ["poor"] * (row // 2 % 2)
+        if names:
+            rows.append((f"{' and '.join(words)} no. {row}", "|".join(names)))
+    source = write_csv(root / "several.csv", rows)
+    changes = {
+        "data": {"label_separator": "|", "balance": "class_weight"},
+        "training": {"epochs": 10},
+        "evaluation": {"baselines": ("majority", "tfidf_logreg")},
+    }
+    return run_experiment(settings(root / "several-run", source, **changes))
+
+
+def sample_run(root: Path) -> Run:
+    """Return a run on the sample, a few epochs of all defaults; not to be written to."""
+    return _sample_run(root)
+
+
+def several_run(root: Path) -> Run:
+    """Return a run whose examples have several labels, 'good' and 'poor'; not to be written to."""
+    return _several_run(root)
+
+
+def copied(run: Run, target: Path) -> Run:
+    """Return a copy of a run that may be written to."""
+    shutil.copytree(run.path, target)
+    return Run(target)
