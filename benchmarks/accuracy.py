@@ -31,31 +31,41 @@ class Row:
     Attributes:
         name: of its run directory.
         source: a data set of `tfds:`, or a folder of the real data.
-        target: test accuracy, at least.
+        target: test accuracy, at least; None where none was set.
         flags: of the command, beside the source and the run directory.
         train_seconds: training has to be faster than this.
     """
 
     name: str
     source: str
-    target: float
+    target: float | None
     flags: tuple[str, ...]
     train_seconds: float | None = None
 
 
 MINILM = ("--encoder.name", "minilm-l6")
+FINE_TUNING = ("--training.strategy", "fine_tuning")
+STATIC = ("--encoder.name", "minilm-static")
+SENTENCE = ("--data.text_column", "sentence")
 ROWS = (
     Row("banking77", "text/banking77", 0.930, (*MINILM, "--data.label_column", "category")),
     Row("ag_news", "text/ag_news", 0.880, MINILM),
     Row("clinc150", "text/clinc150", 0.855, MINILM),
-    Row("sst2", "tfds:glue/sst2", 0.822, (*MINILM, "--data.text_column", "sentence")),
+    # SST-2's training phrases are parts of the same sentences, so that a validation split carved
+    # out of them does not tell when to stop: a few epochs, fixed.
+    Row("sst2", "tfds:glue/sst2", 0.822, (*MINILM, *SENTENCE, "--training.epochs", "3")),
     Row(
         "imdb",
         "tfds:imdb_reviews",
         0.885,
-        ("--encoder.name", "minilm-static", "--training.strategy", "fine_tuning"),
+        (*STATIC, *FINE_TUNING, "--training.epochs", "4", "--head.dropout", "0.5"),
         train_seconds=300.0,
     ),
+    Row("banking77-static", "text/banking77", None, (*STATIC, "--data.label_column", "category")),
+    Row("ag_news-static", "text/ag_news", None, STATIC),
+    Row("clinc150-static", "text/clinc150", None, STATIC),
+    Row("sst2-static", "tfds:glue/sst2", None, (*STATIC, *SENTENCE, "--training.epochs", "3")),
+    Row("imdb-static", "tfds:imdb_reviews", None, STATIC),
 )
 
 
@@ -137,7 +147,9 @@ def _cells(row: Row, metrics: dict[str, Any]) -> list[str]:
     low, high = test["ci95"]["accuracy"]
     tfidf = metrics["baselines"].get("tfidf_logreg")
     limit = row.train_seconds
-    good = test["accuracy"] >= row.target and (limit is None or timing["train_s"] < limit)
+    good = (row.target is None or test["accuracy"] >= row.target) and (
+        limit is None or timing["train_s"] < limit
+    )
     return [
         row.name,
         metrics["encoder"],
@@ -146,10 +158,10 @@ def _cells(row: Row, metrics: dict[str, Any]) -> list[str]:
         f"{test['accuracy']:.4f}",
         f"{low:.3f} to {high:.3f}",
         f"{tfidf['accuracy']:.4f}" if tfidf else "not fitted",
-        f"{row.target:.3f}" + (f" in < {limit:.0f} s of training" if limit else ""),
+        "" if row.target is None else f"{row.target:.3f}{f' in < {limit:.0f} s' if limit else ''}",
         f"{timing['encode_s']:.1f}",
         f"{timing['train_s']:.1f}",
-        reached(good),
+        "" if row.target is None else reached(good),
     ]
 
 

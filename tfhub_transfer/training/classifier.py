@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -85,6 +86,11 @@ class Classifier:
         ]
         return np.concatenate(parts) if parts else np.empty((0, len(self.head.labels)), np.float32)
 
+    @functools.cached_property
+    def _encode(self) -> BulkEncoder:
+        """Kept, for each one is traced anew; it reads the encoder's present weights."""
+        return BulkEncoder(self.encoder)
+
     def predict(
         self,
         batches: Iterable[Sequence[str]],
@@ -96,7 +102,7 @@ class Classifier:
             batches: of texts; large ones are encoded faster, being sorted by length.
             encode: texts to vectors; the encoder with its present weights when not given.
         """
-        encode = encode or BulkEncoder(self.encoder)
+        encode = encode or self._encode
         for texts in batches:
             yield self.from_vectors(encode(texts))
 
