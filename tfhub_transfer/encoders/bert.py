@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_text as tf_text
 
-from tfhub_transfer.encoders.checkpoint import (
+from tfhub_transfer.encoders.bert_checkpoint import (
     BertConfig,
     Weights,
     read_vocabulary,
@@ -52,8 +52,8 @@ class BertPreprocess(tf.Module):
     def __call__(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
         """Return input_word_ids, input_mask and input_type_ids, each int32[B, S]."""
         tokens = self.tokenize(text)[:, : self._max_tokens - 2]
-        special = tf.ones([tf.shape(text)[0], 1], tf.int32)
-        rows = tf.concat([special * self._cls, tokens, special * self._sep], axis=1)
+        column = [tf.shape(text)[0], 1]
+        rows = tf.concat([tf.fill(column, self._cls), tokens, tf.fill(column, self._sep)], axis=1)
         ids = rows.to_tensor(self._pad)
         mask = tf.sequence_mask(rows.row_lengths(), tf.shape(ids)[1], tf.int32)
         return {
