@@ -14,6 +14,7 @@ help: ## show the targets
 install: $(READY) ## make .venv with the pinned packages and this project in it
 
 $(READY): requirements.lock setup.cfg
+	@echo "setting up $(VENV) with TensorFlow and friends: a minute or two, once"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .

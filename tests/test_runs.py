@@ -81,9 +81,16 @@ def test_without_a_name_the_time_names_it(tmp_path, monkeypatch):
 
 
 def test_what_is_there_is_not_touched(tmp_path):
-    _, config = begun(tmp_path)
-    with pytest.raises(RunError, match=r"not empty\. Give another --run, or --resume .*--overwrite"):
+    run, config = begun(tmp_path)
+    run.checkpoints.mkdir()
+    with pytest.raises(RunError, match=r"not empty\. Give another --run, or --resume .*--ove"):
         Run.create(config)
+
+
+def test_a_command_that_failed_before_it_trained_takes_no_place(tmp_path):
+    run, config = begun(tmp_path)
+    run.rejected_file.write_text("{}")
+    assert Run.create(config).path == run.path
 
 
 def test_an_empty_directory_will_do_and_so_will_a_left_lock(tmp_path):
@@ -176,7 +183,7 @@ def test_metrics_are_those_of_a_finished_run(tmp_path):
             training=TrainingConfig(encoder_learning_rate=2e-5, trainable=r"layer_\d: [x]"),
             evaluation=EvaluationConfig(baselines=()),
         ),
-        Config(head=HeadConfig(hidden=(4, 2)), evaluation=EvaluationConfig(baselines=("majority",))),
+        Config(head=HeadConfig((4, 2)), evaluation=EvaluationConfig(baselines=("majority",))),
     ],
 )
 def test_the_config_comes_back_from_yaml(tmp_path, config):

@@ -19,6 +19,8 @@ from tfhub_transfer.registry import did_you_mean
 
 __all__ = ["Parser", "bare_booleans", "guarded", "import_tensorflow", "parse", "parser"]
 
+INTERRUPTED = 130  # as shells say it: 128 and the number of SIGINT
+
 Settings = TypeVar("Settings")
 
 # Of TensorFlow's C++ code: "I0000 00:00:17... file.cc:1] text", and the lines that go with it.
@@ -46,7 +48,11 @@ class Parser(jsonargparse.ArgumentParser):
 
 def parser(command: str, description: str) -> Parser:
     """Return a parser for `python -m tfhub_transfer.<command>`."""
-    return Parser(prog=f"python -m tfhub_transfer.{command}", description=description)
+    return Parser(
+        prog=f"python -m tfhub_transfer.{command}",
+        usage="%(prog)s [--config FILE.yaml] [--flag VALUE ...]",
+        description=description,
+    )
 
 
 def parse(
@@ -122,7 +128,7 @@ def guarded(function: Callable[[], int]) -> int:
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        return 130
+        return INTERRUPTED
     except BrokenPipeError:
         # The reader, such as `head`, has seen enough. Python would complain once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

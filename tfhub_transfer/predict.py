@@ -20,7 +20,8 @@ class PredictConfig:
         output: a file, or `-` for standard output.
         input_format: when the suffix does not tell; standard input is `lines`.
         output_format: of what is written; when not given, `csv` for a `.csv` file, else `jsonl`.
-        text_column: the column of texts in CSV, TSV and JSONL.
+        text_column: the column of texts in CSV, TSV and JSONL; that of the run's own data when
+            not given.
         batch_size: texts labelled together; with 1 each line is answered as it comes.
     """
 
@@ -29,7 +30,7 @@ class PredictConfig:
     output: str = "-"
     input_format: Literal["lines", "csv", "tsv", "jsonl"] | None = None
     output_format: Literal["jsonl", "csv"] | None = None
-    text_column: str = "text"
+    text_column: str | None = None
     batch_size: int = 256
 
 
@@ -40,7 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     cli.import_tensorflow()
     from tfhub_transfer.evaluation.labelling import label_stream
 
-    label_stream(**vars(config))
+    records = label_stream(**vars(config))
+    if config.output != "-":
+        print(f"{records:,} texts labelled: {config.output}", file=sys.stderr)
     return 0
 
 

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from typing import Protocol
 
 PATIENCE_SECONDS = 2.0
 
 
+class Advance(Protocol):
+    """Tells how many more units are done, and what is being done now."""
+
+    def __call__(self, units: int, now: str | None = None) -> None:
+        """Add `units`; `now` replaces what is going on."""
+
+
 @contextlib.contextmanager
-def progress(what: str, unit: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
-    """Yield a function to call with each number of units done.
+def progress(what: str, unit: str, total: int | None = None) -> Iterator[Advance]:
+    """Yield a function to call with each number of units done, and maybe with a new `what`.
 
     Past two seconds a terminal shows the count, the rate and, where the total is known, a bar
     with the time left; at the end one line stays. A log gets that line only.
@@ -43,14 +51,15 @@ def progress(what: str, unit: str, total: int | None = None) -> Iterator[Callabl
     start = time.monotonic()
     done, shown = 0, False
 
-    def advance(units: int) -> None:
-        nonlocal done, shown
+    def advance(units: int, now: str | None = None) -> None:
+        nonlocal done, shown, what
         done += units
+        what = now or what
         elapsed = time.monotonic() - start
         if not shown and elapsed > PATIENCE_SECONDS:
             bar.start()
             shown = True
-        bar.update(task, completed=done, rate=done / max(elapsed, 1e-9))
+        bar.update(task, description=what, completed=done, rate=done / max(elapsed, 1e-9))
 
     try:
         yield advance

@@ -81,8 +81,8 @@ class Run:
         run = cls(path)
         if path.exists() and not path.is_dir():
             raise RunError(f"The run directory must not be a file. Received: {path}")
-        # a process that was killed while it took the directory leaves nothing but its lock
-        taken = path.exists() and any(entry.name != ".lock" for entry in path.iterdir())
+        # a command that failed before it trained, as one with a mistyped column, takes no place
+        taken = path.exists() and any(e.name not in _BEFORE_TRAINING for e in path.iterdir())
         if taken and config.overwrite:
             if not run.config_file.exists():
                 raise RunError(
@@ -212,6 +212,14 @@ class Run:
         """Write `text` in UTF-8 under `name`, atomically."""
         with atomic_path(self.path / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
+
+
+# What a run writes before its first epoch is whole.
+_BEFORE_TRAINING = {".lock", "config.yaml", "environment.json", "rejected.jsonl", "logs"}
+
+
+# What is written before the first epoch is whole.
+_BEFORE_TRAINING = {".lock", "config.yaml", "environment.json", "rejected.jsonl", "logs"}
 
 
 def environment() -> dict[str, Any]:

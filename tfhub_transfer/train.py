@@ -19,8 +19,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from tfhub_transfer.evaluation.report import print_result
 
     run = run_experiment(config)
-    print_result(run.load_metrics(), run.report_file)
-    return 0
+    metrics = run.load_metrics()
+    print_result(metrics, run.report_file)
+    return 0 if metrics["finished"] else cli.INTERRUPTED
 
 
 if __name__ == "__main__":

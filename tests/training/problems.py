@@ -28,7 +28,7 @@ def examples_of(labels: np.ndarray) -> Examples:
 
 @dataclass
 class Problem:
-    """Vectors whose first two numbers tell the class; `noise` of the validation labels are wrong."""
+    """Vectors whose first two numbers tell the class; `noise` of the validation's are wrong."""
 
     noise: float = 0.1
     seed: int = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -74,6 +75,11 @@ def open_tfds(config: DataConfig) -> Source:
 
 def _builder(name: str, directory: str | None) -> tfds.core.DatasetBuilder:
     """Return the builder of `name`, whose data are prepared when this returns."""
+    if directory is not None and not Path(directory).is_dir():
+        raise DataError(
+            f"--data.dir should be a folder of prepared TFDS data sets, or one to prepare them in, "
+            f"and there is no such folder. Received: {directory!r}"
+        )
     try:
         return builder_from_files(name, data_dir=directory)
     except DatasetNotFoundError:

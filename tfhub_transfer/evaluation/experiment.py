@@ -144,7 +144,8 @@ def _metrics(
             f"the same command with --resume continues it."
         )
     best = progress.history[progress.best_epoch - 1]
-    baselines = _baselines(config, data, notes)
+    # who pressed Ctrl-C does not want to wait for baselines
+    baselines = _baselines(config, data, notes) if progress.finished else {}
     return {
         "task": config.task,
         "data": data.name,
@@ -153,6 +154,7 @@ def _metrics(
         "strategy": config.training.strategy,
         "labels": list(data.labels),
         "multi_label": data.multi_label,
+        "finished": progress.finished,
         "epochs": progress.epoch,
         "best_epoch": progress.best_epoch,
         "validation": {

@@ -14,7 +14,7 @@ from typing import IO, Any, TextIO
 from tfhub_transfer.data.lines import Format, batched, read_records
 from tfhub_transfer.errors import ConfigError, DataError
 from tfhub_transfer.progress import progress
-from tfhub_transfer.runs import Run, atomic_path
+from tfhub_transfer.runs import Run, atomic_path, config_from_dict
 from tfhub_transfer.training.classifier import Classifier
 
 _FORMATS: dict[str, Format] = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".txt": "lines"}
@@ -27,7 +27,7 @@ def label_stream(
     *,
     input_format: Format | None = None,
     output_format: str | None = None,
-    text_column: str = "text",
+    text_column: str | None = None,
     batch_size: int = 256,
 ) -> int:
     """Label each record of `input` and write it to `output` with `label`, `score` and more.
@@ -40,7 +40,7 @@ def label_stream(
         output: a file, or `-` for standard output.
         input_format: when the suffix does not tell.
         output_format: `jsonl` with every class's probability, or `csv`.
-        text_column: of the texts.
+        text_column: of the texts; that of the run's own data when not given.
         batch_size: texts labelled together.
 
     Returns:
@@ -53,11 +53,13 @@ def label_stream(
         raise ConfigError(f"batch_size must be at least 1. Received: {batch_size}")
     source = input_format or ("lines" if input == "-" else _format_of(input))
     target = output_format or ("csv" if output.endswith(".csv") else "jsonl")
-    classifier = Classifier.load(Run.open(run))
+    opened = Run.open(run)
+    classifier = Classifier.load(opened)
+    own_column = config_from_dict(opened.load_config()).data.text_column
     done = 0
     with _reading(input) as lines, _writing(output) as sink, progress("Labelling", "texts") as tick:
         write = _Csv(sink) if target == "csv" else _Jsonl(sink)
-        column = "text" if source == "lines" else text_column
+        column = "text" if source == "lines" else text_column or own_column
         records = read_records(lines, source, column, "standard input" if input == "-" else input)
         for batch in batched(records, batch_size):
             (probabilities,) = classifier.predict([[text for _, text in batch]])

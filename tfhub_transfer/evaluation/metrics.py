@@ -59,7 +59,9 @@ def classification_metrics(
       for multi-label targets, that of all N * C yes-or-no decisions.
     - multi-label `accuracy` counts a row only if all its labels are right at a threshold of 0.5;
       `log_loss` is the mean binary cross-entropy of the N * C decisions.
-    - `ci95` are percentile bootstrap intervals over test rows (Efron 1979). There is none for
+    - `ci95` are percentile bootstrap intervals over test rows (Efron 1979); where all rows are
+      right, or all wrong, resampling shows no spread and the accuracy's is Wilson's (1927,
+      doi:10.1080/01621459.1927.10502953). There is none for
       `ece`: its absolute values push every resample upwards, so that the interval can miss the
       estimate itself.
 
@@ -81,12 +83,17 @@ def classification_metrics(
     measure = _multi_label if targets.ndim == 2 else _multi_class
     values, statistics = measure(targets, probabilities)
     calibration = calibration_bins(*decisions(targets, probabilities))
+    intervals = bootstrap_intervals(statistics, len(targets), resamples=bootstrap, seed=seed)
+    if values["accuracy"] in (0.0, 1.0):
+        # Wilson's interval at its two ends; 3.84 is the squared 97.5% quantile of the normal
+        spread = 3.8415 / (len(targets) + 3.8415)
+        intervals["accuracy"] = [1 - spread, 1.0] if values["accuracy"] else [0.0, spread]
     return {
         "n": len(targets),
         **values,
         "roc_auc": _roc_auc(targets, probabilities),
         "ece": expected_calibration_error(calibration),
-        "ci95": bootstrap_intervals(statistics, len(targets), resamples=bootstrap, seed=seed),
+        "ci95": intervals,
         **_per_class(targets, predict(targets, probabilities), labels),
     }
 

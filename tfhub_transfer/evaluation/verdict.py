@@ -10,7 +10,8 @@ from typing import Any, Literal
 RIVALS = {"tfidf_logreg": "TF-IDF + logistic regression", "majority": "the majority class"}
 """Baselines by how much they have to say; the first one that was fitted is the rival."""
 
-ALTERNATIVES = "a larger --encoder.name, --training.strategy fine_tuning or more training rows"
+# Below this no difference that matters shows: one row of 50 is two points of accuracy.
+FEW_ROWS = 50
 
 
 @dataclass(frozen=True)
@@ -74,9 +75,18 @@ def verdict(metrics: Mapping[str, Any]) -> str:
     """
     comparison = compare(metrics)
     if comparison is None:
-        return "No baseline was fitted, so nothing shows whether the encoder earns its place."
+        return (
+            "No baseline was fitted on these rows. The report of a whole training run has them "
+            "(--evaluation.baselines)."
+        )
 
     ours, rival = metrics["test"], comparison.rival
+    if ours["n"] < FEW_ROWS:
+        return (
+            f"Too few test rows to tell the encoder from {rival}: accuracy {ours['accuracy']:.3f} "
+            f"against {ours['accuracy'] - comparison.difference:.3f} on {ours['n']} rows. "
+            f"A hundred and more would begin to show a difference."
+        )
     encoder = f"The encoder ({metrics['encoder']})" if metrics.get("encoder") else "The encoder"
     scale = (
         f"accuracy {ours['accuracy']:.3f} against {ours['accuracy'] - comparison.difference:.3f} "
@@ -86,8 +96,18 @@ def verdict(metrics: Mapping[str, Any]) -> str:
     if comparison.outcome == "wins":
         return f"{encoder} beats {rival}: {scale}."
     if comparison.outcome == "loses":
-        return f"{encoder} loses to {rival}: {scale}; use the baseline, or try {ALTERNATIVES}."
+        return f"{encoder} loses to {rival}: {scale}; use the baseline, or try {_advice(metrics)}."
     return (
         f"{encoder} does not beat {rival} by more than chance can explain: {scale}; "
-        f"more test rows would settle it, {ALTERNATIVES} may change it."
+        f"more test rows would settle it, {_advice(metrics)} may change it."
+    )
+
+
+def _advice(metrics: Mapping[str, Any]) -> str:
+    """Name what the run has not tried yet."""
+    tuned = metrics.get("strategy") == "fine_tuning"
+    return (
+        "a larger --encoder.name, "
+        + ("" if tuned else "--training.strategy fine_tuning ")
+        + "or more training rows"
     )

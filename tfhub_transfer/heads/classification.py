@@ -89,6 +89,10 @@ class ClassificationHead(Head):
                 score = row[chosen].min() if len(chosen) else row.max()
             else:
                 label, score = self.labels[row.argmax()], row.max()
-            by_class = {name: float(p) for name, p in zip(self.labels, row, strict=True)}
-            decoded.append({"label": label, "score": float(score), "probabilities": by_class})
+            by_class = {
+                name: round(float(p), 6) for name, p in zip(self.labels, row, strict=True)
+            }
+            decoded.append(
+                {"label": label, "score": round(float(score), 6), "probabilities": by_class}
+            )
         return decoded

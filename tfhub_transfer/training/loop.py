@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -116,8 +117,13 @@ def fit(
             except KeyboardInterrupt:
                 if not state.history:
                     raise
+                print(
+                    f"interrupted: {state.epoch} of {config.epochs} epochs are kept; "
+                    f"--resume continues. Measuring what there is; Ctrl-C again leaves at once.",
+                    file=sys.stderr,
+                )
     kept = Progress(**checkpoint.load(best, model, optimizer=False))
-    # Ctrl-C between the writing of the two checkpoints leaves the best one ahead
+    # Ctrl-C right after the best weights were written leaves them ahead
     return kept if kept.epoch > state.epoch else state
 
 
@@ -179,11 +185,16 @@ class _Epochs(keras.callbacks.Callback):
         if best_epoch == len(history):
             best = self._run.checkpoints / "best.safetensors"
             checkpoint.save(best, self.model, vars(reached), optimizer=False)
-        checkpoint.save(self._run.checkpoints / "last.safetensors", self.model, vars(reached))
-        # not before the files are there, for Ctrl-C may come between them
+        # Ctrl-C may come anywhere: the state is not ahead of the best weights, nor behind the last
         vars(state).update(vars(reached))
+        checkpoint.save(self._run.checkpoints / "last.safetensors", self.model, vars(reached))
         self._run.write_text("history.csv", _as_csv(history))
         self.model.stop_training = out_of_patience
+        self._advance(
+            0,
+            f"Training, epoch {state.epoch} of at most {self._config.epochs}, "
+            f"val_loss {values['val_loss']:.3f}, best in {state.best_epoch}",
+        )
 
 
 def _as_csv(records: list[dict[str, float]]) -> str:

@@ -1,0 +1,167 @@
+"""`python -m tfhub_transfer.train`: in this process, and killed in one of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from safetensors import safe_open
+
+from tests import trained
+from tfhub_transfer import cli, train
+from tfhub_transfer.runs import Run
+
+# Enough epochs that a process can be caught among them.
+EPOCHS = 16
+LAST = "checkpoints/last.safetensors"
+
+
+@pytest.fixture
+def source(tmp_path) -> Path:
+    return trained.write_csv(tmp_path / "some.csv", trained.sentences(120))
+
+
+@pytest.fixture
+def quick(monkeypatch) -> None:
+    """Leave out the report in this process, which takes longer than the training."""
+    from tfhub_transfer.evaluation import experiment
+
+    monkeypatch.setattr(experiment, "write_report", lambda run, **_: None)
+
+
+def flags(run: Path, source: Path, *more: str, epochs: int = EPOCHS) -> list[str]:
+    return [
+        "--run", str(run), "--data.source", str(source), "--training.epochs", str(epochs),
+        "--training.patience", str(epochs), "--training.batch_size", "8",
+        "--training.learning_rate", "1e-4", "--head.hidden", "[16]",
+        "--evaluation.baselines", "[]", "--evaluation.bootstrap", "10", *more,
+    ]  # fmt: skip
+
+
+def test_a_run_and_its_table(tmp_path, source, capsys):
+    run = tmp_path / "run"
+    assert train.main(flags(run, source, "--evaluation.baselines", "[majority]", epochs=1)) == 0
+    out = capsys.readouterr().out
+    metrics = Run.open(run).load_metrics()
+    assert f"{metrics['test']['accuracy']:.3f}" in out
+    assert "note: The test split, 24 of 120 rows, was carved out of" in out
+    assert "Majority" in out
+    assert f"report: {run / 'report.html'}" in out
+
+
+def test_the_config_is_there_before_the_data_is_read(tmp_path, capsys):
+    run = tmp_path / "run"
+    assert cli.guarded(lambda: train.main(flags(run, tmp_path / "none.csv"))) == 2
+    printed = capsys.readouterr()
+    assert printed.err.startswith("error: No such data source")
+    assert printed.err.count("\n") == 1
+    assert Run.open(run).load_config()["training"]["epochs"] == EPOCHS
+
+
+@pytest.mark.parametrize(
+    ("more", "text"),
+    [
+        (["--encoder.name", "minilm-statik"], "error: Unknown encoder. Did you mean 'minilm-stat"),
+        (["--head.activation", "rellu"], "error: head.activation must be a name that Keras knows"),
+        (["--resume"], "error: Nothing to resume"),
+        (["--training.strategy", "fine-tuning"], "error: Unknown strategy. Did you mean"),
+    ],
+)
+def test_an_error_is_one_line(tmp_path, source, capsys, more, text):
+    assert cli.guarded(lambda: train.main(flags(tmp_path / "run", source, *more))) == 2
+    printed = capsys.readouterr()
+    assert printed.err.startswith(text)
+    assert printed.err.count("\n") == 1
+
+
+@contextmanager
+def process(arguments: list[str]) -> Iterator[subprocess.Popen[str]]:
+    started = subprocess.Popen(
+        [sys.executable, "-m", "tfhub_transfer.train", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    try:
+        yield started
+    finally:
+        started.kill()
+        started.communicate()
+
+
+def wait_for(condition: Callable[[], bool], started: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert started.poll() is None, started.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+def killed(arguments: list[str], number: int, when: Callable[[], bool]) -> tuple[int, str, str]:
+    """Start a training, send it a signal once `when` holds, and return its code, out and err."""
+    with process(arguments) as started:
+        wait_for(when, started)
+        started.send_signal(number)
+        out, err = started.communicate(timeout=60)
+        return started.returncode, out, err
+
+
+def result_of(folder: Path) -> tuple[dict, list[list[str]]]:
+    run = Run.open(folder)
+    history = [line.split(",")[:-1] for line in run.history_file.read_text().splitlines()]
+    return run.load_metrics()["test"], history
+
+
+def test_killed_and_resumed_is_as_if_never_killed(tmp_path, source, quick):
+    run = tmp_path / "run"
+    code, _, _ = killed(flags(run, source), signal.SIGKILL, (run / LAST).exists)
+    assert code == -signal.SIGKILL
+    assert not (run / "metrics.json").exists()
+    with safe_open(run / LAST, framework="numpy") as checkpoint:
+        progress = json.loads(checkpoint.metadata()["progress"])
+    assert 1 <= len(progress["history"]) < EPOCHS, "it should be killed on its way"
+    assert train.main(flags(run, source, "--resume")) == 0
+
+    assert train.main(flags(tmp_path / "straight", source)) == 0
+    assert result_of(run) == result_of(tmp_path / "straight")
+
+
+def test_ctrl_c_finishes_with_what_there_is(tmp_path, source, quick):
+    run = tmp_path / "run"
+    code, out, err = killed(flags(run, source), signal.SIGINT, (run / LAST).exists)
+    assert (code, err) == (0, "")
+    assert f"of {EPOCHS} epochs" in " ".join(out.split())
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert 1 <= metrics["epochs"] < EPOCHS
+    assert any(
+        f"interrupted after {metrics['epochs']} of {EPOCHS} epochs" in note
+        and "--resume continues it" in note
+        for note in metrics["notes"]
+    )
+    assert (run / "model.keras").exists()
+    assert (run / "report.html").exists()
+
+    assert train.main(flags(run, source, "--resume")) == 0
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics["epochs"] == EPOCHS
+    assert not any("interrupted" in note for note in metrics["notes"])
+
+
+def test_ctrl_c_before_there_is_anything_to_keep(tmp_path, source, quick):
+    run = tmp_path / "run"
+    arguments = flags(run, source, epochs=2)
+    code, out, err = killed(arguments, signal.SIGINT, (run / "config.yaml").exists)
+    assert (code, out, err) == (130, "", "interrupted\n")
+    assert Run.open(run).load_config()["training"]["epochs"] == 2
+    assert not (run / LAST).exists()
+    assert train.main([*arguments, "--resume"]) == 0
+    assert Run.open(run).load_metrics()["epochs"] == 2
