@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -54,16 +55,16 @@ def check_head(head: Head, width: int, targets: np.ndarray) -> None:
 
 
 def check_decoded(
-    one: dict[str, object], row: np.ndarray, labels: Sequence[str], *, multi_label: bool
+    one: dict[str, Any], row: np.ndarray, labels: Sequence[str], *, multi_label: bool
 ) -> None:
     """Check what a person gets to read of one row, float32[C]."""
     assert list(one) == ["label", "score", "probabilities"]
-    assert one["probabilities"] == {
-        label: float(p) for label, p in zip(labels, row, strict=True)
-    }, "plain floats, which JSON takes"
-    assert type(one["score"]) is float
+    assert list(one["probabilities"]) == list(labels)
+    np.testing.assert_allclose(list(one["probabilities"].values()), row, atol=1e-6)
+    numbers = [one["score"], *one["probabilities"].values()]
+    assert {type(number) for number in numbers} == {float}, "which JSON takes"
     if multi_label:
         assert one["label"] == [label for label, p in zip(labels, row, strict=True) if p >= 0.5]
     else:
         assert one["label"] == labels[row.argmax()]
-        assert one["score"] == row.max()
+        np.testing.assert_allclose(one["score"], row.max(), atol=1e-6)

@@ -43,7 +43,7 @@ def test_another_data_set_and_what_was_rejected(run, tmp_path, capsys):
     ("flags", "text"),
     [
         (["--run", "no-such-run"], "error: Not a run directory"),
-        (["--run", "RUN", "--data.source", "none.csv"], "error: No such data source"),
+        (["--run", "RUN", "--data.source", "none.csv"], "error: No such file or folder"),
         (["--run", "RUN", "--data.limit", "0"], "error: data.limit must be at least 1"),
     ],
 )

@@ -60,3 +60,12 @@ def test_brackets_in_a_name_are_no_markup(capsys, monkeypatch):
     with progress("Reading [red]x[/red]", "rows"):
         pass
     assert "Reading [red]x[/red]" in capsys.readouterr().err
+
+
+def test_what_goes_on_may_change(capsys, monkeypatch):
+    monkeypatch.setattr(module, "PATIENCE_SECONDS", -1.0)
+    with progress("Counting", "sheep") as advance:
+        advance(1)
+        advance(1, now="Counting, second fold")
+        advance(1)
+    assert "Counting, second fold: 3 sheep" in " ".join(capsys.readouterr().err.split())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -61,7 +62,7 @@ def test_the_config_is_there_before_the_data_is_read(tmp_path, capsys):
     run = tmp_path / "run"
     assert cli.guarded(lambda: train.main(flags(run, tmp_path / "none.csv"))) == 2
     printed = capsys.readouterr()
-    assert printed.err.startswith("error: No such data source")
+    assert printed.err.startswith("error: No such file or folder")
     assert printed.err.count("\n") == 1
     assert Run.open(run).load_config()["training"]["epochs"] == EPOCHS
 
@@ -138,7 +139,8 @@ def test_killed_and_resumed_is_as_if_never_killed(tmp_path, source, quick):
 def test_ctrl_c_finishes_with_what_there_is(tmp_path, source, quick):
     run = tmp_path / "run"
     code, out, err = killed(flags(run, source), signal.SIGINT, (run / LAST).exists)
-    assert (code, err) == (0, "")
+    assert code == 130
+    assert re.match(rf"interrupted: \d+ of {EPOCHS} epochs are kept; --resume continues", err)
     assert f"of {EPOCHS} epochs" in " ".join(out.split())
     metrics = json.loads((run / "metrics.json").read_text())
     assert 1 <= metrics["epochs"] < EPOCHS

@@ -218,10 +218,6 @@ class Run:
 _BEFORE_TRAINING = {".lock", "config.yaml", "environment.json", "rejected.jsonl", "logs"}
 
 
-# What is written before the first epoch is whole.
-_BEFORE_TRAINING = {".lock", "config.yaml", "environment.json", "rejected.jsonl", "logs"}
-
-
 def environment() -> dict[str, Any]:
     """Return the versions and the hardware that a result depends on."""
     packages = ["tensorflow", "tensorflow-text", "tensorflow-hub", "keras", "numpy", "pyarrow",

@@ -103,3 +103,12 @@ def test_real_folders_are_understood(real_data):
     assert set(source.splits) == {"train", "validation", "test"}
     with pytest.raises(DataError, match=r"books\.csv, dvd\.csv, electronics\.csv, kitchen\.csv"):
         open_source(DataConfig(source=str(real_data / "text" / "amazon_reviews")))
+
+
+def test_a_file_that_is_not_there_is_likened_to_those_beside_it(tmp_path):
+    (tmp_path / "reviews.csv").write_text(ROWS)
+    (tmp_path / "run").mkdir()
+    with pytest.raises(DataError, match=r"No such file.* Did you mean 'reviews\.csv'\? Received"):
+        open_source(DataConfig(source=str(tmp_path / "review.csv")))
+    with pytest.raises(DataError, match=r"No such file or folder\. Received"):
+        open_source(DataConfig(source=str(tmp_path / "none.csv")))

@@ -264,6 +264,6 @@ def test_rows_that_were_left_out_are_told(tmp_path, no_report):
 
 
 def test_data_that_cannot_be_used(tmp_path):
-    with pytest.raises(DataError, match="No such data source"):
+    with pytest.raises(DataError, match=r"No such file or folder\. Received: .*none\.csv"):
         run_experiment(trained.settings(tmp_path / "run", tmp_path / "none.csv"))
     assert Run(tmp_path / "run").config_file.exists()

@@ -194,6 +194,19 @@ def test_another_text_column(run, tmp_path):
     assert one["score"] == other["score"], "the column named is the one that is read"
 
 
+def test_the_run_s_own_text_column_is_the_default(run, tmp_path):
+    config = (Path(run) / "config.yaml").read_text(encoding="utf-8")
+    (tmp_path / "config.yaml").write_text(config.replace("text_column: text", "text_column: body"))
+    (tmp_path / "in.csv").write_text("text,body\nawful,wonderful\n")
+    for column in (None, "body"):
+        label_stream(
+            str(tmp_path), str(tmp_path / "in.csv"), str(tmp_path / f"{column}"), text_column=column
+        )
+    assert written(tmp_path / "None") == written(tmp_path / "body")
+    label_stream(run, str(tmp_path / "in.csv"), str(tmp_path / "text"))
+    assert written(tmp_path / "text")[0]["score"] != written(tmp_path / "body")[0]["score"]
+
+
 def test_half_a_surrogate_pair_beside_the_text_survives(run, tmp_path):
     (tmp_path / "in.jsonl").write_text('{"text": "a", "name": "\\ud83d"}\n')
     label_stream(run, str(tmp_path / "in.jsonl"), str(tmp_path / "out.jsonl"))

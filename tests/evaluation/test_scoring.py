@@ -63,6 +63,10 @@ def test_a_label_the_model_does_not_know(run, tmp_path, no_report):
     rejected = [json.loads(line) for line in (output / "rejected.jsonl").read_text().splitlines()]
     assert [(row["row"], row["label"]) for row in rejected] == [(2, "sarcastic"), (3, "positive")]
     assert any("label unseen in training" in note for note in metrics["notes"])
+    # the same again, on a file that was mended
+    source = trained.write_csv(tmp_path / "x.csv", rows[:1])
+    score_run(run, DataConfig(source=str(source)), bootstrap=10, output=output)
+    assert not (output / "rejected.jsonl").exists()
 
 
 def test_no_row_that_can_be_used(run, tmp_path):

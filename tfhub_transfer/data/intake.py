@@ -47,10 +47,12 @@ class Rejections:
         self._lines.truncate(size)
 
     def save(self, target: Path) -> None:
-        """Write the rows to `target` as JSONL, if there are any."""
+        """Write the rows to `target` as JSONL; where there are none, leave no such file behind."""
         if self.counts:
             with atomic_path(target) as temporary:
                 self._lines.copy_to(temporary)
+        else:
+            target.unlink(missing_ok=True)
 
 
 class Vocabulary:

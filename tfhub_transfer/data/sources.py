@@ -40,9 +40,9 @@ def open_source(config: DataConfig) -> Source:
     if path.is_dir():
         return _open_folder(path, config, path.resolve().name)
     if not path.exists() and (files.kind_of(path) or path.parent != Path()):
-        near = [str(other) for other in path.parent.glob("*")]
+        near = [other.name for other in path.parent.glob("*")]
         raise DataError(
-            f"No such file or folder.{did_you_mean(config.source, near)} "
+            f"No such file or folder.{did_you_mean(path.name, near)} "
             f"Received: {config.source!r}"
         )
     if not path.exists():

@@ -70,6 +70,11 @@ def load(config: DataConfig, *, seed: int, rejected: Path | None = None) -> Data
         train, validation, test = _limited((train, validation, test), config.limit, classes, seed)
     if config.shots is not None:
         train = train.take(draw_shots(train.labels, config.shots, classes, stream(seed, "shots")))
+    if config.limit is not None or config.shots is not None:
+        notes.append(
+            f"By data.limit or data.shots, {len(train):,} training, {len(validation):,} validation "
+            f"and {len(test):,} test rows were drawn from those."
+        )
     duplicates = count_duplicates(train, validation, test, carved=carved)
     notes += duplicate_notes(duplicates, carved=carved)
     parts = {"train": train, "validation": validation, "test": test}
