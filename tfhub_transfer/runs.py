@@ -215,7 +215,7 @@ class Run:
 
 
 # What a run writes before its first epoch is whole.
-_BEFORE_TRAINING = {".lock", "config.yaml", "environment.json", "rejected.jsonl", "logs"}
+_BEFORE_TRAINING = {".lock", "config.yaml", "environment.json", "rejected.jsonl"}
 
 
 def environment() -> dict[str, Any]:

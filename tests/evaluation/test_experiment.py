@@ -13,6 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tests import trained
 from tests.encoders import tiny
@@ -175,6 +176,15 @@ def killed_in_epoch(epoch: int) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(checkpoint, "save", saving)
         yield
+
+
+def test_an_encoder_that_cannot_repeat_itself_is_fine_tuned_and_told(
+    tmp_path, source, no_report
+):
+    tf.random.set_seed(None)  # an earlier run's would go into the graph that is written
+    encoder = tiny.write_transformer(tmp_path / "transformer")
+    run = run_experiment(fine_tuning(tmp_path / "run", source, encoder=encoder))
+    assert any("without a seed" in note for note in run.load_metrics()["notes"])
 
 
 @pytest.mark.parametrize(("kind", "pattern"), [("text_embedding", ".*"), ("bert", "layer_1")])

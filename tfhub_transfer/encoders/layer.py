@@ -11,6 +11,7 @@ from typing import Any, Literal
 import keras
 import tensorflow as tf
 import tensorflow_text  # noqa: F401  (registers the ops that preprocessors use)
+from tensorflow.core.protobuf import saved_model_pb2
 
 from tfhub_transfer.encoders.resolve import Encoder, resolve
 from tfhub_transfer.errors import EncoderError
@@ -59,6 +60,7 @@ class HubLayer(keras.layers.Layer):
             encoder if isinstance(encoder, Encoder) else resolve(encoder, offline=offline)
         )
         self.output_kind = output
+        self.offline = offline
         if output == "sequence" and self.encoder.preprocess is None:
             raise EncoderError(
                 f"Only a transformer has a sequence output, and {self.encoder.handle} is a text "
@@ -200,6 +202,22 @@ class HubLayer(keras.layers.Layer):
         self._set_flags()
         return moving
 
+    @property
+    def repeatable(self) -> bool:
+        """Whether training the SavedModel twice can give the same weights.
+
+        Those that draw dropout masks without a seed, as TF Hub's BERTs do, cannot, and TensorFlow
+        refuses to run them where it was told to be deterministic.
+        """
+        graph = self.encoder.path / "saved_model.pb"
+        content = saved_model_pb2.SavedModel.FromString(graph.read_bytes())
+        return not any(
+            node.op.startswith("Random") and not (node.attr["seed"].i or node.attr["seed2"].i)
+            for meta_graph in content.meta_graphs
+            for function in meta_graph.graph_def.library.function
+            for node in function.node_def
+        )
+
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments, the encoder as its handle."""
         return {
@@ -208,6 +226,7 @@ class HubLayer(keras.layers.Layer):
             "output": self.output_kind,
             "trainable": self.trainable,
             "moving": self.moving,
+            "offline": self.offline,
         }
 
     def _with_checksums(self) -> zip[tuple[keras.Variable, bytes]]:

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.util import _pywrap_determinism
 
 from tfhub_transfer.config import Config
 from tfhub_transfer.data.examples import Dataset, Examples
@@ -49,9 +50,10 @@ def run_experiment(config: Config) -> Run:
         run.write_config(config)
         run.write_environment(config.seed)
         keras.utils.set_random_seed(config.seed)
-        tf.config.experimental.enable_op_determinism()
         data = load(config.data, seed=config.seed, rejected=run.rejected_file)
         classifier = Classifier.build(config, data.labels, multi_label=data.multi_label)
+        # There is no public switch to turn it off again for the next run of the same process.
+        _pywrap_determinism.enable(classifier.encoder.repeatable)
         outcome = STRATEGIES.load(config.training.strategy)(config, run).fit(classifier, data)
         difference = check_parity(classifier, outcome, data.validation, config.encoder.precision)
         classifier.save(run.model_file)
@@ -138,6 +140,10 @@ def _metrics(
     """Return `metrics.json` but for the timing."""
     progress, spec = outcome.progress, classifier.encoder.encoder.spec
     notes = list(data.notes)
+    if config.training.strategy == "fine_tuning" and not classifier.encoder.repeatable:
+        notes.append(
+            "The encoder draws its dropout masks without a seed: a second run will differ a little."
+        )
     if not progress.finished:
         notes.append(
             f"Training was interrupted after {progress.epoch} of {config.training.epochs} epochs; "
