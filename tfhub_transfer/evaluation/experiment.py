@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -52,9 +54,8 @@ def run_experiment(config: Config) -> Run:
         keras.utils.set_random_seed(config.seed)
         data = load(config.data, seed=config.seed, rejected=run.rejected_file)
         classifier = Classifier.build(config, data.labels, multi_label=data.multi_label)
-        # There is no public switch to turn it off again for the next run of the same process.
-        _pywrap_determinism.enable(classifier.encoder.repeatable)
-        outcome = STRATEGIES.load(config.training.strategy)(config, run).fit(classifier, data)
+        with _determinism(classifier.encoder.repeatable):
+            outcome = STRATEGIES.load(config.training.strategy)(config, run).fit(classifier, data)
         difference = check_parity(classifier, outcome, data.validation, config.encoder.precision)
         classifier.save(run.model_file)
 
@@ -93,6 +94,17 @@ def run_experiment(config: Config) -> Run:
             ),
         )
     return run
+
+
+@contextlib.contextmanager
+def _determinism(wanted: bool) -> Iterator[None]:
+    """Have TensorFlow's ops repeat themselves, for a while; publicly it can only be turned on."""
+    before = _pywrap_determinism.is_enabled()
+    _pywrap_determinism.enable(wanted)
+    try:
+        yield
+    finally:
+        _pywrap_determinism.enable(before)
 
 
 def check_parity(
