@@ -89,8 +89,18 @@ def test_what_is_there_is_not_touched(tmp_path):
 
 def test_a_command_that_failed_before_it_trained_takes_no_place(tmp_path):
     run, config = begun(tmp_path)
+    run.write_environment(config.seed)
     run.rejected_file.write_text("{}")
     assert Run.create(config).path == run.path
+
+
+def test_a_config_file_of_somebodys_own_is_not_replaced(tmp_path):
+    own = tmp_path / "run" / "config.yaml"
+    own.parent.mkdir()
+    own.write_text("seed: 7")
+    with pytest.raises(RunError, match="not empty"):
+        Run.create(Config(run=str(own.parent)))
+    assert own.read_text() == "seed: 7"
 
 
 def test_an_empty_directory_will_do_and_so_will_a_left_lock(tmp_path):

@@ -82,7 +82,10 @@ class Run:
         if path.exists() and not path.is_dir():
             raise RunError(f"The run directory must not be a file. Received: {path}")
         # a command that failed before it trained, as one with a mistyped column, takes no place
-        taken = path.exists() and any(e.name not in _BEFORE_TRAINING for e in path.iterdir())
+        names = {entry.name for entry in path.iterdir()} if path.exists() else set()
+        # and a config.yaml alone may be somebody's own, which is not ours to replace
+        theirs = "config.yaml" in names and "environment.json" not in names
+        taken = theirs or not names <= _BEFORE_TRAINING
         if taken and config.overwrite:
             if not run.config_file.exists():
                 raise RunError(

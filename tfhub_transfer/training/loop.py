@@ -18,7 +18,7 @@ from tfhub_transfer.config import TrainingConfig
 from tfhub_transfer.data.pipeline import Order
 from tfhub_transfer.errors import TrainingError
 from tfhub_transfer.heads.head import Head
-from tfhub_transfer.progress import progress
+from tfhub_transfer.progress import Advance, progress
 from tfhub_transfer.runs import Run
 from tfhub_transfer.training import checkpoint
 from tfhub_transfer.training.optimizer import GroupedAdam
@@ -101,7 +101,7 @@ def fit(
     if not state.finished:
         remaining = (config.epochs - state.epoch) * len(order)
         with progress("Training", "examples", remaining) as advance:
-            callbacks = [_Epochs(state, order, config, run, advance, steps)]
+            callbacks = [_Epochs(state, order, config, run, advance)]
             if config.tensorboard:
                 callbacks.append(keras.callbacks.TensorBoard(run.logs))
             try:
@@ -136,12 +136,11 @@ class _Epochs(keras.callbacks.Callback):
         order: Order,
         config: TrainingConfig,
         run: Run,
-        advance: Any,
-        steps: int,
+        advance: Advance,
     ):
         super().__init__()
         self._state, self._order, self._config, self._run = state, order, config, run
-        self._advance, self._steps = advance, steps
+        self._advance = advance
         self._seconds_before = state.seconds
         self._start = time.monotonic()
 
