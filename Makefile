@@ -26,10 +26,11 @@ demo: $(READY) ## train on the embedded sample and export, without network; runs
 	@echo
 	@echo "your own text: $(BIN)/python -m tfhub_transfer.train --data.source your.csv --run runs/mine"
 
+# A file's tests share what it trained and exported, so they stay in one process.
 test: $(READY) ## lint and run the tests (under 5 minutes on two cores)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q -m "not real_data"
+	$(BIN)/python -m pytest -q -m "not real_data" --numprocesses 2 --dist loadfile
 
 test-real: $(READY) minilm ## run the tests on the data sets that TFHUB_TRANSFER_TEST_DATA names
 	$(BIN)/python -m pytest -q -m real_data -rs
