@@ -83,6 +83,9 @@ def test_booleans_of_nested_settings(capsys):
         (["--serving-version=2.20"], {"serving_version": "2.20"}),
         (["--name", "a--no-b"], {"name": "a--no-b"}),
         (["--format", "[tflite, onnx]"], {"format": ("tflite", "onnx")}),
+        (["--format", "tflite"], {"format": ("tflite",)}),
+        (["--format", "tflite,onnx"], {"format": ("tflite", "onnx")}),
+        (["--format=onnx", "--quantize"], {"format": ("onnx",), "quantize": True}),
     ],
 )
 def test_dashes_and_negations_are_understood(flags, expected):
@@ -104,6 +107,7 @@ def test_a_negation_of_what_is_no_switch(capsys):
             r"^error: unrecognized arguments: --trainin\.epochs 2\. "
             r"Did you mean '--training\.epochs'\?$",
         ),
+        (["--see", "1"], r"^error: unrecognized arguments: --see 1\. Did you mean '--seed'\?$"),
         (["--qqqqqqqq"], r"^error: unrecognized arguments: --qqqqqqqq$"),
         (["stray"], r"^error: unrecognized arguments: stray$"),
         (["--training.epochs", "two"], r"^error: .*training\.epochs.* Got value: two$"),

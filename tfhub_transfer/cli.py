@@ -10,7 +10,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar, get_origin
 
 import jsonargparse
 
@@ -52,6 +52,7 @@ def parser(command: str, description: str) -> Parser:
         prog=f"python -m tfhub_transfer.{command}",
         usage="%(prog)s [--config FILE.yaml] [--flag VALUE ...]",
         description=description,
+        allow_abbrev=False,
     )
 
 
@@ -79,7 +80,7 @@ def parse(
     bare_booleans(flags)
     arguments = sys.argv[1:] if arguments is None else arguments
     known = {option for action in flags._actions for option in action.option_strings}
-    arguments = [_spelled(argument, known) for argument in arguments]
+    arguments = _listed([_spelled(argument, known) for argument in arguments], flags)
     values: dict[str, Any] = vars(flags.instantiate(flags.parse_args(arguments)))
     values.pop("config", None)
     return settings(**values)
@@ -95,6 +96,24 @@ def _spelled(argument: str, known: set[str]) -> str:
         return f"{flag}{equals}{value}"
     positive = flag.replace("--no_", "--", 1)
     return f"{positive}=false" if positive in known and not equals else argument
+
+
+def _listed(arguments: list[str], flags: jsonargparse.ArgumentParser) -> list[str]:
+    """Return `--format tflite,onnx` as `--format=[tflite,onnx]`, which YAML reads as a list."""
+    lists = {
+        option
+        for action in flags._actions
+        if get_origin(getattr(action, "_typehint", None)) is tuple
+        for option in action.option_strings
+    }
+    listed: list[str] = []
+    for argument in arguments:
+        follows = bool(listed) and listed[-1] in lists and not argument.startswith("--")
+        whole = f"{listed.pop()}={argument}" if follows else argument
+        flag, equals, value = whole.partition("=")
+        bare = flag in lists and equals and not value.startswith("[")
+        listed.append(f"{flag}=[{value}]" if bare else whole)
+    return listed
 
 
 def bare_booleans(flags: jsonargparse.ArgumentParser) -> None:

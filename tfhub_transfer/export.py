@@ -8,7 +8,6 @@ from pathlib import Path
 
 from tfhub_transfer import cli
 from tfhub_transfer.config import ExportConfig
-from tfhub_transfer.registry import FORMATS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -20,16 +19,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from tfhub_transfer.artifact.audit import print_audit
 
         return 1 if print_audit(Path(config.audit), config.serving_version) else 0
+    from tfhub_transfer.artifact.conversion import print_conversion
     from tfhub_transfer.artifact.summary import print_export
     from tfhub_transfer.artifact.writer import export_run
 
     export = export_run(config)
-    print_export(export)
-    for name in config.format:
-        from tfhub_transfer.artifact.conversion import print_conversion
-
-        conversion = FORMATS.load(name)(export.path, export.texts, quantize=config.quantize)
+    for conversion in export.conversions:
         print_conversion(conversion)
+    print_export(export)
     return 0
 
 

@@ -19,7 +19,14 @@ from tfhub_transfer.artifact import audit, verification
 from tfhub_transfer.artifact.predictor import Predictor
 from tfhub_transfer.artifact.writer import export_run
 from tfhub_transfer.config import ExportConfig
-from tfhub_transfer.errors import ArtifactError, AuditError, DataError, RunError, UnknownNameError
+from tfhub_transfer.errors import (
+    ArtifactError,
+    AuditError,
+    ConversionError,
+    DataError,
+    RunError,
+    UnknownNameError,
+)
 from tfhub_transfer.evaluation.calibration import calibrate
 from tfhub_transfer.evaluation.predictions import Predictions, Split
 from tfhub_transfer.training.classifier import Classifier
@@ -192,6 +199,23 @@ def test_what_does_not_load_stops_the_export(run, tmp_path, monkeypatch):
     with pytest.raises(ArtifactError, match="does not load in a fresh process"):
         export_run(settings(run, tmp_path, name="mood"))
     assert names(tmp_path) == ["mood/.lock"]
+
+
+def test_what_cannot_be_converted_is_not_exported_either(run, tmp_path, quick):
+    config = settings(run, tmp_path, name="mood", format=("tflite", "onnx"))
+    with pytest.raises(ConversionError, match="FastBertNormalize"):
+        export_run(config)
+    assert names(tmp_path) == ["mood/.lock", "mood/onnx/.lock", "mood/tflite/.lock"]
+
+
+def test_a_conversion_appears_with_its_version(run, tmp_path, quick):
+    leftover = tmp_path / "mood" / "tflite" / "1"
+    leftover.mkdir(parents=True)  # as of an export that was killed before it published
+    export = export_run(settings(run, tmp_path, name="mood", format=("tflite",)))
+    (conversion,) = export.conversions
+    assert conversion.file == leftover / "model.tflite"
+    assert conversion.file.stat().st_size == conversion.bytes
+    assert export.path.is_dir()
 
 
 def test_a_full_disk_leaves_nothing(run, tmp_path, quick):

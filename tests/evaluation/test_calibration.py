@@ -97,3 +97,20 @@ def test_a_precision_that_no_threshold_reaches():
     probabilities = np.array([[0.9, 0.1], [0.8, 0.2], [0.6, 0.4]])
     with pytest.raises(DataError, match=r"the most that one gives is 0.6667. Received: 0.99"):
         choose_threshold(np.array([1, 0, 0]), probabilities, 0.99)
+
+
+def test_few_rows_calibrate_nothing_and_promise_nothing():
+    probabilities = np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.4, 0.6]] * 7, np.float32)
+    split = Split(probabilities.argmax(axis=1), probabilities)
+    few = calibrate(Predictions(split, split, ("a",)), precision=0.9)
+    assert few.temperature == 1.0
+    assert few.metrics["notes"] == [
+        "Probabilities are not calibrated: 28 validation rows are too few, 30 are needed.",
+        "The reject threshold was chosen on the 28 validation rows that score above it: too few "
+        "to promise a precision of 0.9.",
+    ]
+    assert few.metrics["test"]["answered"] == 28
+    twice = Split(np.tile(split.targets, 2), np.tile(probabilities, (2, 1)))
+    enough = calibrate(Predictions(twice, twice, ("a",)), precision=0.9)
+    assert enough.metrics["notes"] == []
+    assert enough.temperature != 1.0

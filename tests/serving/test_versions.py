@@ -149,6 +149,9 @@ def test_a_broken_version_is_reported_and_the_old_one_answers(base):
         assert "cannot be read" in status.status.error_message
         await asyncio.sleep(0.1)
         assert len(served.log.events("version_failed")) == 3, "it is not tried for ever"
+        exposed = served.models._telemetry.exposition()[0].decode()
+        assert 'tfhub_transfer_failed_loads_total{model="film"} 3.0' in exposed
+        assert 'tfhub_transfer_model_version{model="film"} 1.0' in exposed
         deploy(base, 3, 2.0)
         await until(lambda: served.states()[1] == "END")
         assert await served.answered_by() == 3
@@ -231,6 +234,20 @@ def test_a_base_path_that_comes_later(base):
     assert missing["base_path"] == str(base)
     assert "No such file" in missing["reason"]
     assert "a version is a folder whose name is a number" in empty["reason"]
+
+
+def test_a_base_path_that_is_a_version_itself(base):
+    deploy(base, 1)
+
+    async def main(served: Served) -> None:
+        await until(lambda: served.log.events("no_version"))
+
+    (told,) = run(main, base / "1").events("no_version")
+    assert told["level"] == "warning"
+    assert told["reason"] == (
+        f"The base path is a version itself; it should be the folder above, {base}. "
+        f"Waiting for one."
+    )
 
 
 def test_the_memory_of_a_version_is_given_back(base):

@@ -84,17 +84,20 @@ def convert_with(
     build: Callable[[Functions], Built],
     version: Path,
     texts: Sequence[str],
+    target: Path | None = None,
     *,
     format: str,
     quantize: bool,
 ) -> Conversion:
-    """Write `NAME/FORMAT/VERSION` beside `NAME/VERSION`: the model, labels.txt, conversion.json.
+    """Write the model, labels.txt and conversion.json to a directory, all or nothing.
 
     Args:
         build: makes the model.
         version: an exported version.
         texts: to compare and time the models on.
-        format: the name of the directory.
+        target: the directory, which must not exist; `NAME/FORMAT/VERSION` beside `NAME/VERSION`
+            when not given.
+        format: as `Conversion` names it.
         quantize: whether `build` quantises, so that small differences are no error.
 
     Raises:
@@ -109,12 +112,12 @@ def convert_with(
             "Received: no texts"
         )
     Predictor.load(version)  # for its errors
-    target = version.parent / format / version.name
+    target = target or version.parent / format / version.name
     with _new_directory(target) as directory:
         functions = Functions(version)
         built = build(functions)
         difference, equal = compare(functions, built, texts)
-        _check(difference, equal, quantize=quantize, what=f"{version} as {format}")
+        _check(difference, equal, quantize=quantize, what=f"{target}")
         ours, theirs = measure(functions, built, texts)
         with atomic_path(directory / built.file_name) as file:
             file.write_bytes(built.content)

@@ -27,12 +27,15 @@ OPSET = 18
 _ONNX = ("", "ai.onnx", "ai.onnx.ml")  # domains of the standard's own ops
 
 
-def convert(version: Path, texts: Sequence[str], *, quantize: bool = False) -> Conversion:
-    """Write `NAME/onnx/VERSION/model.onnx`.
+def convert(
+    version: Path, texts: Sequence[str], target: Path | None = None, *, quantize: bool = False
+) -> Conversion:
+    """Write a version's `model.onnx`.
 
     Args:
         version: an exported version.
         texts: to compare and time the models on.
+        target: the directory to write; `NAME/onnx/VERSION` beside the version when not given.
         quantize: store the weights of matrix products and embeddings as int8, and multiply in
             int8 ("dynamic").
 
@@ -43,7 +46,7 @@ def convert(version: Path, texts: Sequence[str], *, quantize: bool = False) -> C
     """
     _packages()
     build = functools.partial(_build, quantize=quantize)
-    return convert_with(build, version, texts, format="onnx", quantize=quantize)
+    return convert_with(build, version, texts, target, format="onnx", quantize=quantize)
 
 
 def _packages() -> tuple[ModuleType, ModuleType, ModuleType]:

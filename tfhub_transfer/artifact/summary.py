@@ -35,6 +35,7 @@ def print_export(export: Export) -> None:
         if metrics["audited"]
         else f"TensorFlow Serving {metrics['serving_version']} was not asked about its ops",
         *(f"kept as you changed it: {file}; ours is {file.name}.new" for file in export.kept),
+        *metrics["calibration"]["notes"],
         f"written: {export.path}",
     ]
     for line in lines:
@@ -61,11 +62,10 @@ def _rows(calibration: dict[str, Any]) -> list[tuple[str, str, str]]:
     rows = [
         ("rows", f"{validation['n']:,}", f"{test['n']:,}"),
         ("calibration error, before", *_both(validation, test, "ece_before")),
-        (
-            f"calibration error, temperature {calibration['temperature']:.3f}",
-            *_both(validation, test, "ece_after"),
-        ),
     ]
+    if calibration["temperature"] != 1.0:
+        after = f"calibration error, temperature {calibration['temperature']:.3f}"
+        rows.append((after, *_both(validation, test, "ece_after")))
     if calibration["threshold"] is not None:
         threshold = f"score {calibration['threshold']:.3f} or more"
         rows += [

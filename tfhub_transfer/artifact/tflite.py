@@ -34,8 +34,10 @@ _DEPRECATED = r"\s*Warning: tf\.lite\.Interpreter is deprecated"
 _OP = re.compile(r"'tf\.(\w+)' op|unresolved custom op: (\w+)|Node number \d+ \((\w+)\)")
 
 
-def convert(version: Path, texts: Sequence[str], *, quantize: bool = False) -> Conversion:
-    """Write `NAME/tflite/VERSION/model.tflite`.
+def convert(
+    version: Path, texts: Sequence[str], target: Path | None = None, *, quantize: bool = False
+) -> Conversion:
+    """Write a version's `model.tflite`.
 
     The first of these that needs no Select TF ops: text to label, score and probabilities; text
     to probabilities; a transformer's tokens to probabilities.
@@ -43,6 +45,7 @@ def convert(version: Path, texts: Sequence[str], *, quantize: bool = False) -> C
     Args:
         version: an exported version.
         texts: to compare and time the models on.
+        target: the directory to write; `NAME/tflite/VERSION` beside the version when not given.
         quantize: store the weights as int8 ("dynamic range"), and multiply in int8.
 
     Raises:
@@ -50,7 +53,7 @@ def convert(version: Path, texts: Sequence[str], *, quantize: bool = False) -> C
         ConversionError: an op cannot be converted, or the model's answers differ.
     """
     build = functools.partial(_build, quantize=quantize)
-    return convert_with(build, version, texts, format="tflite", quantize=quantize)
+    return convert_with(build, version, texts, target, format="tflite", quantize=quantize)
 
 
 class _Refused(Exception):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfhub_transfer.artifact import audit, verification
+from tfhub_transfer.artifact.conversion import Conversion
 from tfhub_transfer.artifact.model_card import ModelCard, write_model_card
 from tfhub_transfer.artifact.predictor import Predictor
 from tfhub_transfer.artifact.releases import find_release
@@ -26,6 +28,7 @@ from tfhub_transfer.errors import ArtifactError
 from tfhub_transfer.evaluation.calibration import Calibration, calibrate
 from tfhub_transfer.evaluation.predictions import Predictions
 from tfhub_transfer.progress import progress
+from tfhub_transfer.registry import FORMATS
 from tfhub_transfer.runs import Run, config_from_dict, environment
 from tfhub_transfer.training.classifier import Classifier
 
@@ -40,13 +43,13 @@ class Export:
     Attributes:
         path: of the version.
         metrics: what `metrics.json` holds there.
-        texts: of the validation split, as the checks used them.
+        conversions: to other formats, those that were asked for.
         kept: deployment files that somebody has changed, and that were left as they are.
     """
 
     path: Path
     metrics: dict[str, Any]
-    texts: tuple[str, ...]
+    conversions: tuple[Conversion, ...]
     kept: tuple[Path, ...]
 
 
@@ -61,6 +64,7 @@ def export_run(config: ExportConfig) -> Export:
         RunError: the run is not finished, or damaged.
         AuditError: the server would refuse the model.
         ArtifactError: it cannot be written as asked, or does not answer as the trained one.
+        ConversionError: it cannot be converted as asked; then no version is written either.
     """
     find_release(config.serving_version)  # a wrong one is better known now than after the work
     run, name = Run.open(str(config.run)), str(config.name)
@@ -69,10 +73,16 @@ def export_run(config: ExportConfig) -> Export:
         predictions, temperature=config.calibrate, precision=config.reject_precision
     )
     directory = Path(config.directory) / name
-    with progress(f"Exporting {name}: loading", "steps", 4) as advance:
+    conversions: list[Conversion] = []
+    steps = 4 + len(config.format)
+    with progress(f"Exporting {name}: loading", "steps", steps) as advance:
         classifier = Classifier.load(run)
         advance(1, f"Exporting {name}: writing")
-        with _explained(directory), new_version(directory, config.version) as (number, path):
+        with (
+            _explained(directory),
+            _withdrawn(conversions),
+            new_version(directory, config.version) as (number, path),
+        ):
             weights = _save(classifier, run, path, calibration)
             warm_up = write_warm_up(path, predictions.texts, name=name)
             if not config.allow_unservable:
@@ -102,6 +112,15 @@ def export_run(config: ExportConfig) -> Export:
             }
             Run(path).write_json("metrics.json", metrics)
             write_model_card(path / "model_card.md", _card(classifier, run, described, metrics))
+            for format in config.format:
+                advance(1, f"Exporting {name}: converting to {format}")
+                target = directory / format / str(number)
+                # of a killed export: this version was never published
+                shutil.rmtree(target, ignore_errors=True)
+                convert = FORMATS.load(format)
+                conversions.append(
+                    convert(path, predictions.texts, target, quantize=config.quantize)
+                )
         advance(1, f"Exporting {name}")
     kept = write_serving_files(
         directory,
@@ -111,7 +130,18 @@ def export_run(config: ExportConfig) -> Export:
         serving_version=config.serving_version,
         size_bytes=metrics["size"]["bytes"],
     )
-    return Export(directory / str(number), metrics, predictions.texts, kept)
+    return Export(directory / str(number), metrics, tuple(conversions), kept)
+
+
+@contextlib.contextmanager
+def _withdrawn(conversions: Sequence[Conversion]) -> Iterator[None]:
+    """Leave no conversion behind of a version that could not be published."""
+    try:
+        yield
+    except BaseException:
+        for conversion in conversions:
+            shutil.rmtree(conversion.file.parent, ignore_errors=True)
+        raise
 
 
 def _save(classifier: Classifier, run: Run, path: Path, calibration: Calibration) -> int:

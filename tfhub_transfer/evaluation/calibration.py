@@ -23,6 +23,8 @@ from tfhub_transfer.evaluation.predictions import Predictions
 
 # A temperature outside is a sign of too few rows rather than of a model so wrong about itself.
 _COLDEST, _HOTTEST = 0.1, 10.0
+# From fewer rows, temperatures and precisions are chance: half of 30 is 50% give or take 18.
+_FEW_ROWS = 30
 _SMALLEST = float(np.finfo(np.float32).tiny)
 
 
@@ -34,7 +36,8 @@ class Calibration:
         temperature: logits are divided by it; 1 leaves them as they are.
         threshold: texts that score less get no label; None gives every text one.
         metrics: of the validation rows it was fitted on and of the test rows, before and after:
-            expected calibration error, log loss and, with a threshold, precision and coverage.
+            expected calibration error, log loss and, with a threshold, precision, coverage and
+            the number of rows answered; and `notes`, sentences that a person should read.
     """
 
     temperature: float
@@ -47,6 +50,8 @@ def calibrate(
 ) -> Calibration:
     """Fit temperature and threshold on a run's validation rows, and measure both on its test rows.
 
+    From fewer than 30 validation rows no temperature is fitted; the notes say so.
+
     Args:
         predictions: of the run.
         temperature: whether one is fitted.
@@ -56,7 +61,13 @@ def calibrate(
         DataError: no threshold reaches the precision.
     """
     fitted = predictions.validation
-    several = fitted.targets.ndim == 2
+    several, rows, notes = fitted.targets.ndim == 2, len(fitted.targets), []
+    if temperature and rows < _FEW_ROWS:
+        temperature = False
+        notes.append(
+            f"Probabilities are not calibrated: {rows} validation rows are too few, {_FEW_ROWS} "
+            f"are needed."
+        )
     degrees = fit_temperature(fitted.targets, fitted.probabilities) if temperature else 1.0
     splits = {"validation": fitted, "test": predictions.test}
     scaled = {
@@ -78,6 +89,13 @@ def calibrate(
         }
         if threshold is not None:
             metrics[name].update(_kept(split.targets, scaled[name], threshold))
+    if threshold is not None and metrics["validation"]["answered"] < _FEW_ROWS:
+        answered = metrics["validation"]["answered"]
+        notes.append(
+            f"The reject threshold was chosen on the {answered} validation rows that score above "
+            f"it: too few to promise a precision of {precision:g}."
+        )
+    metrics["notes"] = notes
     return Calibration(degrees, threshold, metrics)
 
 
@@ -90,11 +108,15 @@ def _log_loss(targets: Array, probabilities: Array) -> float:
 
 
 def _kept(targets: Array, probabilities: Array, threshold: float) -> dict[str, float | None]:
-    """Return the share of texts that get a label, and of right labels among those."""
+    """Return how many texts get a label, their share, and that of right labels among them."""
     score, right = decisions(targets, probabilities)
     kept = score >= threshold
     precision = float(right[kept].mean()) if kept.any() else None
-    return {"precision": precision, "coverage": float(kept.mean())}
+    return {
+        "precision": precision,
+        "coverage": float(kept.mean()),
+        "answered": int(kept.sum()),
+    }
 
 
 def fit_temperature(targets: Array, probabilities: Array) -> float:

@@ -15,6 +15,7 @@ import orjson
 from prometheus_client import (
     CollectorRegistry,
     Counter,
+    Gauge,
     GCCollector,
     Histogram,
     PlatformCollector,
@@ -88,6 +89,18 @@ class Telemetry:
             buckets=_LATENCY_BUCKETS,
             registry=self._registry,
         )
+        self._version = Gauge(
+            "tfhub_transfer_model_version",
+            "The latest version that is available; 0 where there is none.",
+            ("model",),
+            registry=self._registry,
+        )
+        self._failed_loads = Counter(
+            "tfhub_transfer_failed_loads",
+            "Attempts at loading a version that failed.",
+            ("model",),
+            registry=self._registry,
+        )
         self._lost_lines = Counter(
             "tfhub_transfer_log_lines_lost",
             "Log lines that could not be written.",
@@ -155,6 +168,15 @@ class Telemetry:
             self._batch_children[model] = children
         children[0].observe(size)
         children[1].observe(seconds)
+
+    def serving(self, *, model: str, version: int) -> None:
+        """Tell which version of a model is the latest available; 0 for none."""
+        self._version.labels(model).set(version)
+
+    def failed(self, *, model: str, **fields: object) -> None:
+        """Count and log an attempt at loading a version that failed."""
+        self._failed_loads.labels(model).inc()
+        self.event("version_failed", model=model, **fields)
 
     def event(self, event: str, **fields: object) -> None:
         """Log something other than a request, as `version_available`.

@@ -139,11 +139,7 @@ class Models:
                 if wanted:
                     model.complaint = ""
                 else:
-                    self._complain(
-                        model,
-                        "There is no version under the base path that the model's policy wants: a "
-                        "version is a folder whose name is a number, as 1.",
-                    )
+                    self._complain(model, _nothing_wanted(model.base_path))
                 self._reconcile(model)
             if not self._config.file_system_poll_wait_seconds:
                 return
@@ -153,7 +149,11 @@ class Models:
         if complaint != model.complaint:
             model.complaint = complaint
             self._telemetry.event(
-                "no_version", model=model.name, base_path=str(model.base_path), reason=complaint
+                "no_version",
+                level="warning",
+                model=model.name,
+                base_path=str(model.base_path),
+                reason=f"{complaint} Waiting for one.",
             )
 
     def _reconcile(self, model: Model) -> None:
@@ -181,8 +181,11 @@ class Models:
                 except Exception as error:  # whatever it is, the server outlives it
                     # TF Serving says so only after the last attempt.
                     version.code, version.message = _reason(error)
-                    self._telemetry.event(
-                        "version_failed", **about, attempt=attempt + 1, error=version.message
+                    self._telemetry.failed(
+                        model=model.name,
+                        version=version.number,
+                        attempt=attempt + 1,
+                        error=version.message,
                     )
                 else:
                     version.code, version.message = Code.OK, ""
@@ -239,8 +242,21 @@ class Models:
             for version in model.available():
                 serving[model.name, version.number] = version
                 serving[model.name, None] = version
+            latest = serving.get((model.name, None))
+            self._telemetry.serving(model=model.name, version=latest.number if latest else 0)
         self._serving = serving
         self._changed.set()
+
+
+def _nothing_wanted(base_path: Path) -> str:
+    if (base_path / "saved_model.pb").exists():
+        return (
+            f"The base path is a version itself; it should be the folder above, {base_path.parent}."
+        )
+    return (
+        "There is no version under the base path that the model's policy wants: a version is a "
+        "folder whose name is a number, as 1."
+    )
 
 
 def _reason(error: Exception) -> tuple[Code, str]:
