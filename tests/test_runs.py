@@ -177,8 +177,8 @@ def test_metrics_are_those_of_a_finished_run(tmp_path):
     run, _ = begun(tmp_path)
     with pytest.raises(RunError, match=rf"not finished: .*--run {run.path} --resume`"):
         run.load_metrics()
-    run.write_json("metrics.json", {"a": 1})
-    assert run.load_metrics() == {"a": 1}
+    run.write_json("metrics.json", {"labels": ["a"], "multi_label": False})
+    assert run.load_metrics() == {"labels": ["a"], "multi_label": False}
 
 
 @pytest.mark.parametrize(
@@ -284,3 +284,11 @@ def test_the_environment_is_written_down(tmp_path):
     assert {"tensorflow", "keras", "numpy"} <= written["packages"].keys()
     assert written["cpus"] >= 1
     assert written["python"]
+
+
+@pytest.mark.parametrize("content", ['{"labels"', "[]", "{}", '{"labels": []}'])
+def test_damaged_metrics(tmp_path, content):
+    run = Run(tmp_path)
+    run.write_text("metrics.json", content)
+    with pytest.raises(RunError, match=r"The run's metrics .*Received: .*metrics\.json"):
+        run.load_metrics()

@@ -182,7 +182,7 @@ class Run:
         """Return `metrics.json`.
 
         Raises:
-            RunError: the run was not finished.
+            RunError: the run was not finished, or the file is damaged.
         """
         if not self.metrics_file.exists():
             raise RunError(
@@ -190,7 +190,17 @@ class Run:
                 f"`python -m tfhub_transfer.train --config {self.config_file} --run {self.path} "
                 f"--resume`. Received: {self.path}"
             )
-        loaded: dict[str, Any] = json.loads(self.metrics_file.read_text(encoding="utf-8"))
+        try:
+            loaded = json.loads(self.metrics_file.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise RunError(
+                f"The run's metrics cannot be read ({error}). Received: {self.metrics_file}"
+            ) from error
+        if not (isinstance(loaded, dict) and {"labels", "multi_label"} <= loaded.keys()):
+            raise RunError(
+                f"The run's metrics should name at least its labels, and whether a text has several "
+                f"(multi_label). Received: {self.metrics_file}"
+            )
         return loaded
 
     def write_config(self, config: Config) -> None:

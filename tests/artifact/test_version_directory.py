@@ -44,6 +44,35 @@ def test_a_version_as_high_as_the_last_is_refused(tmp_path, wanted):
     assert (tmp_path / "3" / "saved_model.pb").read_text() == "3"
 
 
+def test_what_is_in_the_way_of_a_version(tmp_path):
+    (tmp_path / "1").write_text("a file")
+    (tmp_path / "2").symlink_to("nowhere")
+    (tmp_path / ".writing-3-x").symlink_to(tmp_path)
+    assert write(tmp_path) == 3
+    assert sorted(os.listdir(tmp_path)) == [".last_version", ".lock", "1", "2", "3"]
+
+
+def test_versions_end_where_servers_stop_counting(tmp_path):
+    with pytest.raises(ArtifactError, match=r"at most 9223372036854775807.*Received: --version 9"):
+        write(tmp_path, 2**63)
+    write(tmp_path, 2**63 - 1)
+    with pytest.raises(ArtifactError, match=r"servers pass over higher numbers"):
+        write(tmp_path)
+
+
+def test_a_number_is_used_before_its_version_can_be_seen(tmp_path, monkeypatch):
+    monkeypatch.setattr("pathlib.Path.rename", fails)
+    with pytest.raises(OSError, match="disk full"):
+        write(tmp_path)
+    monkeypatch.undo()
+    assert not versions(tmp_path)
+    assert write(tmp_path) == 2
+
+
+def fails(*arguments):
+    raise OSError("disk full")
+
+
 def test_a_failure_leaves_nothing(tmp_path):
     with pytest.raises(OSError, match="full"), new_version(tmp_path) as (_, path):
         path.mkdir()

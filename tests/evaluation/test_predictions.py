@@ -37,7 +37,7 @@ def test_the_texts_are_of_the_validation_split(root):
 
 
 @pytest.mark.parametrize("name", ["predictions.npz", "validation_texts.json"])
-@pytest.mark.parametrize("content", [None, b"", b"no such thing"])
+@pytest.mark.parametrize("content", [None, b"", b"no such thing", b"5", b"[1]"])
 def test_damaged_predictions(root, tmp_path, name, content):
     run = copied(sample_run(root), tmp_path / "run")
     (run.path / name).unlink()

@@ -15,6 +15,7 @@ from tfhub_transfer.errors import ArtifactError
 from tfhub_transfer.runs import atomic_path
 
 _WRITING = ".writing-"  # TensorFlow Serving passes over names that are no number
+LARGEST_VERSION = 2**63 - 1  # TensorFlow Serving's int64
 _LAST = ".last_version"  # versions stay used when their directory is deleted
 
 
@@ -51,15 +52,17 @@ def new_version(directory: Path, wanted: int | None = None) -> Iterator[tuple[in
         ) from None
     try:
         for leftover in directory.glob(f"{_WRITING}*"):
-            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+            real = leftover.is_dir() and not leftover.is_symlink()
+            shutil.rmtree(leftover) if real else leftover.unlink()
         number = _number(directory, wanted)
         scratch = Path(tempfile.mkdtemp(prefix=f"{_WRITING}{number}-", dir=directory))
         try:
             yield number, scratch / "version"
             _flush(scratch / "version")
-            (scratch / "version").rename(directory / str(number))
+            # first, for what fails after the rename has published the version already
             with atomic_path(directory / _LAST) as temporary:
                 temporary.write_text(f"{number}\n")
+            (scratch / "version").rename(directory / str(number))
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
     finally:
@@ -67,11 +70,18 @@ def new_version(directory: Path, wanted: int | None = None) -> Iterator[tuple[in
 
 
 def _number(directory: Path, wanted: int | None) -> int:
-    last = max([0, *versions(directory)])
+    # whatever has such a name, for a file would be in the way too
+    taken = (int(entry.name) for entry in directory.iterdir() if entry.name.isdecimal())
+    last = max([0, *taken])
     with contextlib.suppress(FileNotFoundError, ValueError):
         last = max(last, int((directory / _LAST).read_text()))
-    if wanted is None:
+    if wanted is None and last < LARGEST_VERSION:
         return last + 1
+    if wanted is None or wanted > LARGEST_VERSION:
+        raise ArtifactError(
+            f"A version is at most {LARGEST_VERSION}: servers pass over higher numbers. The last "
+            f"of {directory} is {last}. Received: --version {wanted or last + 1}"
+        )
     if wanted <= last:
         raise ArtifactError(
             f"Versions only go up, so that a server never takes an old one for a new one: the last "

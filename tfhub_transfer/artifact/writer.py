@@ -122,14 +122,20 @@ def export_run(config: ExportConfig) -> Export:
                     convert(path, predictions.texts, target, quantize=config.quantize)
                 )
         advance(1, f"Exporting {name}")
-    kept = write_serving_files(
-        directory,
-        name,
-        sizing,
-        version=number,
-        serving_version=config.serving_version,
-        size_bytes=metrics["size"]["bytes"],
-    )
+    try:
+        kept = write_serving_files(
+            directory,
+            name,
+            sizing,
+            version=number,
+            serving_version=config.serving_version,
+            size_bytes=metrics["size"]["bytes"],
+        )
+    except OSError as error:
+        raise ArtifactError(
+            f"The version is written, {directory / str(number)}, but the files of its deployment "
+            f"are not ({error.strerror}). Received: {error.filename}"
+        ) from error
     return Export(directory / str(number), metrics, tuple(conversions), kept)
 
 

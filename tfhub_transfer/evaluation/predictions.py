@@ -73,6 +73,8 @@ class Predictions:
                     for split in ("validation", "test")
                 }
             texts = json.loads((run.path / _TEXTS).read_text(encoding="utf-8"))
+            if not (isinstance(texts, list) and all(isinstance(text, str) for text in texts)):
+                raise ValueError(f"{_TEXTS} should be a list of texts")
         except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise RunError(
                 f"The run's predictions, {_ARRAYS} and {_TEXTS}, cannot be read ({error}); "
