@@ -198,8 +198,8 @@ class Run:
             ) from error
         if not (isinstance(loaded, dict) and {"labels", "multi_label"} <= loaded.keys()):
             raise RunError(
-                f"The run's metrics should name at least its labels, and whether a text has several "
-                f"(multi_label). Received: {self.metrics_file}"
+                f"The run's metrics should name at least its labels, and whether a text has "
+                f"several (multi_label). Received: {self.metrics_file}"
             )
         return loaded
 
