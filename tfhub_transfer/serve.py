@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from tfhub_transfer import cli
+from tfhub_transfer.serving.ports import check_ports
 from tfhub_transfer.serving.settings import ServeConfig
 
 
@@ -17,6 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "and its flags."
     )
     config = cli.parse("serve", description, ServeConfig, arguments)
+    check_ports(config)
     os.environ.update(config.environment())
     cli.import_tensorflow()
     from tfhub_transfer.serving.server import serve

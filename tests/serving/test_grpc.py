@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from unittest import mock
 
 import grpc
 import numpy as np
@@ -118,6 +119,44 @@ def test_tensors_in_their_rarer_forms(prediction, tensor):
     made.inputs["text"].CopyFrom(tensor)
     probabilities = tf.make_ndarray(prediction.Predict(made, timeout=10).outputs["probabilities"])
     np.testing.assert_allclose(probabilities, expected()[[0, 1, 1]], atol=1e-6)
+
+
+def test_a_string_that_stands_for_many_is_not_multiplied_before_it_is_checked(prediction):
+    longest = request(None)
+    longest.inputs["text"].CopyFrom(string_tensor([90], [b"a" * 1000]))
+    assert len(prediction.Predict(longest, timeout=20).outputs["score"].float_val) == 90
+    with mock.patch.object(tf.io, "parse_tensor", side_effect=AssertionError):
+        for sizes, length, message in (
+            ([1024], 90_000, r"may have 1000 bytes .* Received: 90000 bytes at index 0"),
+            ([1024], 1000, r"may have 100000 bytes together .* Received: 1024000$"),
+        ):
+            made = request(None)
+            made.inputs["text"].CopyFrom(string_tensor(sizes, [b"a" * length]))
+            code, details = refusal(prediction.Predict, made)
+            assert code == "INVALID_ARGUMENT"
+            assert re.search(message, details), details
+
+
+def test_content_goes_before_strings_which_are_not_multiplied(prediction):
+    made = request(None)
+    content = bytes([11, 9]) + VALUES[0] + VALUES[1]
+    made.inputs["text"].CopyFrom(string_tensor([2], [b"a" * 2000], tensor_content=content))
+    probabilities = tf.make_ndarray(prediction.Predict(made, timeout=10).outputs["probabilities"])
+    np.testing.assert_allclose(probabilities, expected()[:2], atol=1e-6)
+    made.inputs["text"].tensor_content = b""
+    code, details = refusal(prediction.Predict, made)
+    assert (code, "2000 bytes at index 0" in details) == ("INVALID_ARGUMENT", True)
+
+
+def test_a_refusal_that_quotes_no_text_is_logged(server, prediction):
+    made = request(["my secret"] * 1025)
+    message = "A request may have 1024 instances (--max_instances). Received: 1025"
+    assert refusal(prediction.Predict, made) == ("INVALID_ARGUMENT", message)
+    refusal(prediction.Predict, request(alias="my secret"))
+    told, untold = server.log.events("request")[-2:]
+    assert (told["code"], told["error"]) == ("INVALID_ARGUMENT", message)
+    assert "error" not in untold
+    assert "secret" not in server.log.getvalue()
 
 
 UNKNOWN_RANK = string_tensor([], [b"a"])

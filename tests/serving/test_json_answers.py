@@ -4,11 +4,7 @@ import json
 
 import numpy as np
 from tensorflow.core.protobuf import meta_graph_pb2
-from tensorflow_serving.apis import (
-    classification_pb2,
-    get_model_metadata_pb2,
-    get_model_status_pb2,
-)
+from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2
 
 from tfhub_transfer.serving import json_answers
 
@@ -56,11 +52,15 @@ def test_invalid_utf8_and_strides_are_written() -> None:
 
 
 def test_results() -> None:
-    response = classification_pb2.ClassificationResponse()
-    classes = response.result.classifications.add().classes
-    classes.add(label="good", score=0.2)
-    classes.add(label="", score=1)
-    assert json_answers.results(response) == b'{"results":[[["good",0.2],["",1.0]]]}'
+    classes = [[b"good", b"", b'a "b", c'], [b"\xff", b"good", b"m\xc3\xa4\xc3\x9fig"]]
+    scores = np.array([[0.2, 1, 1e-9], [0.1, np.nan, 0.5]], np.float32)
+    outputs = {"classes": np.array(classes, object), "scores": scores}
+    assert json_answers.results(outputs).decode() == (
+        '{"results":[[["good",0.2],["",1.0],["a \\"b\\", c",1e-9]],'
+        '[["\ufffd",0.1],["good",null],["m\u00e4\u00dfig",0.5]]]}'
+    )
+    none = {"classes": np.empty((1, 0), object), "scores": np.empty((1, 0), np.float32)}
+    assert json_answers.results(none) == b'{"results":[[]]}'
 
 
 def test_status_as_published() -> None:

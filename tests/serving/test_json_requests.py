@@ -1,18 +1,23 @@
 from __future__ import annotations
 
 import base64
+import gc
 import json
+import weakref
 from typing import Any
 
 import pytest
 from tensorflow_serving.apis import input_pb2
 
+from tfhub_transfer.serving import json_requests
 from tfhub_transfer.serving.json_requests import (
     parse,
     predict_values,
+    read,
     read_examples,
     signature_name,
 )
+from tfhub_transfer.serving.limits import Limits
 from tfhub_transfer.serving.status import Code, ServingError
 
 ENCODED = base64.b64encode(b"caf\xe9\x00").decode()
@@ -32,7 +37,7 @@ def values(document: dict[str, Any]) -> tuple[list[bytes], bool]:
 
 def examples(document: dict[str, Any]) -> input_pb2.Input:
     read = input_pb2.Input()
-    read_examples(document, read, accept)
+    read_examples(document, read, Limits(max_instances=8))
     return read
 
 
@@ -64,8 +69,14 @@ def test_columns(inputs: Any, expected: list[bytes]) -> None:
 
 
 def test_base64_as_absl_reads_it() -> None:
-    for encoded in ("YQ==", "YQ", " Y Q = =\n"):
+    for encoded in ("YQ==", "YQ", " Y Q = =\n", "YQ..", "YQ=.", "\v\fYQ\t"):
         assert values({"instances": [{"b64": encoded}]}) == ([b"a"], True)
+    for encoded in ("", " ", "\r\n"):
+        assert values({"instances": [{"b64": encoded}]}) == ([b""], True)
+    for wrong in ("====", "aA=", "YQ===", "YWE==", "YWJj=", "=", ".", "Y", "YQ=Q", "YQ\u00a0==",
+                  "YQ\x1c==", "-_-_", "Y.Q="):  # fmt: skip
+        with pytest.raises(ServingError, match="Unable to base64 decode$"):
+            values({"instances": [{"b64": wrong}]})
 
 
 @pytest.mark.parametrize(
@@ -159,8 +170,65 @@ def test_refused_predict_requests(document: dict[str, Any], error: str) -> None:
 def test_values_are_counted_before_they_are_read(document: dict[str, Any]) -> None:
     with pytest.raises(ServingError, match="counted 2"):
         predict_values(document, "text", refuse)
-    with pytest.raises(ServingError, match="counted 2"):
-        read_examples({"examples": [1, 2]}, input_pb2.Input(), refuse)
+    with pytest.raises(ServingError, match=r"may have 1 instances .* Received: 2$"):
+        read_examples({"examples": [1, 2]}, input_pb2.Input(), Limits(max_instances=1))
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"examples": [{"n": [1] * 512}]},
+        {"examples": [{"n": [1] * 300}, {"n": [1] * 300}]},
+        {"examples": [{str(number): 1 for number in range(300)}]},
+        {"examples": [{str(number): [] for number in range(600)}]},
+        {"examples": [{"text": "a"}], "context": {"text": [None] * 600}},
+    ],
+)
+def test_the_values_of_examples_are_counted_before_they_are_read(document: Any) -> None:
+    read = input_pb2.Input()
+    with pytest.raises(ServingError) as refused:
+        read_examples(document, read, Limits(max_instances=8))
+    assert refused.value.message == (
+        "The examples of a request may have 512 features and values together (64 for each of "
+        "--max_instances). Received: more"
+    )
+    assert read.ByteSize() < 5000
+
+
+class Watched(dict[str, Any]):
+    """A document that can be seen to go."""
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_a_large_document_is_gone_before_it_is_collected(
+    monkeypatch: pytest.MonkeyPatch, refused: bool
+) -> None:
+    alive: list[weakref.ref[Watched]] = []
+
+    def parsed(body: bytes) -> Watched:
+        document = Watched(instances=["a", 1 if refused else "b"])
+        alive.append(weakref.ref(document))
+        return document
+
+    enabled = gc.enable
+
+    def enable() -> None:
+        assert alive[0]() is None
+        enabled()
+
+    def take(document: dict[str, Any]) -> list[bytes]:
+        assert not gc.isenabled()
+        return predict_values(document, "text", accept)[0]
+
+    monkeypatch.setattr(json_requests, "parse", parsed)
+    monkeypatch.setattr(gc, "enable", enable)
+    body = b" " * 2**18
+    if refused:
+        with pytest.raises(ServingError, match="^Failed to process element: 1"):
+            read(body, take)
+    else:
+        assert read(body, take) == [b"a", b"b"]
+    assert gc.isenabled()
 
 
 def test_examples() -> None:

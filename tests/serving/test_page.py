@@ -15,8 +15,8 @@ from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from tests.serving.browser import chromium, requested, screenshot, show
 from tests.serving.running import Running
+from tfhub_transfer.serving.limits import Limits
 from tfhub_transfer.serving.page import render
-from tfhub_transfer.serving.service import Limits
 
 
 @pytest.fixture(scope="module")

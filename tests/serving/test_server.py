@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -171,6 +172,23 @@ def test_a_port_that_is_taken(base, flag):
             pass
 
 
+def test_a_port_that_is_taken_is_told_before_tensorflow_is_imported(monkeypatch, capsys):
+    def imported() -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(cli, "import_tensorflow", imported)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        for flag in ("--port", "--rest_api_port"):
+            flags = ["--model_base_path=a", "--port=0", "--rest_api_port=-1", f"{flag}={port}"]
+            with pytest.raises(ConfigError, match=f"{flag}: another process listens there"):
+                serve.main(flags)
+    loaded = "import sys, tfhub_transfer.serving.ports; sys.exit('tensorflow' in sys.modules)"
+    subprocess.run([sys.executable, "-c", loaded], check=True, timeout=60)
+
+
 def test_a_host_that_is_none(base):
     complaint = r"--host: .* Received: no\.such\.host\.invalid"
     with (
@@ -256,7 +274,24 @@ class Client:
                 connection.close()
 
 
-def test_sigterm_under_load_loses_nothing(base):
+def loads_for_ever(base: Path, number: int) -> None:
+    """Deploy a version that is a pipe in part, which nobody writes to."""
+    writing = base / ".writing"
+    shutil.copytree(base / "3", writing)
+    labels = writing / "assets" / "labels.txt"
+    labels.unlink()
+    os.mkfifo(labels)
+    writing.rename(base / str(number))
+
+
+def until_loading(url: str) -> None:
+    deadline = time.monotonic() + SECONDS
+    while '"LOADING"' not in json.dumps(post(url, None)[1]):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_sigterm_under_load_loses_nothing_and_ends_what_hangs(base):
     expected()
     command = [sys.executable, "-m", "tfhub_transfer.serve", "--model_name", "film",
                "--model_base_path", str(base), "--port", "-1", "--rest_api_port", "-1"]  # fmt: skip
@@ -284,6 +319,8 @@ def test_sigterm_under_load_loses_nothing(base):
         assert found, line
         clients = [Client(int(found[1])) for _ in range(8)]
         time.sleep(0.5)
+        loads_for_ever(base, 4)
+        until_loading(f"http://127.0.0.1:{found[1]}/v1/models/film/versions/4")
         before = sum(client.right for client in clients)
         process.send_signal(signal.SIGTERM)
         time.sleep(0.3)

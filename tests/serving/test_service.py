@@ -20,10 +20,13 @@ from tensorflow_serving.apis import (
 
 from tests.serving.running import TEXTS, Log, deploy, expected, settings
 from tfhub_transfer.artifact.predictor import CLASSIFY
+from tfhub_transfer.serving import examples
+from tfhub_transfer.serving import limits as limits_module
 from tfhub_transfer.serving.batching import BatchingParameters
 from tfhub_transfer.serving.examples import REGRESS
+from tfhub_transfer.serving.limits import Limits
 from tfhub_transfer.serving.model_config import configured_models
-from tfhub_transfer.serving.service import Limits, Service
+from tfhub_transfer.serving.service import Service
 from tfhub_transfer.serving.status import HTTP_STATUS, Code, ServingError
 from tfhub_transfer.serving.telemetry import Telemetry
 from tfhub_transfer.serving.versions import Models
@@ -140,8 +143,7 @@ def test_one_bad_example_in_a_merged_batch_fails_alone(ask):
     assert isinstance(answers[1], ServingError)
     assert answers[1].code is Code.INVALID_ARGUMENT
     for index in (0, 2, 3):
-        (row,) = answers[index].result.classifications
-        np.testing.assert_allclose([one.score for one in row.classes], expected()[index], atol=1e-6)
+        np.testing.assert_allclose(answers[index].outputs["scores"], expected()[[index]], atol=1e-6)
 
 
 def test_the_signature_that_rest_asks_for(ask):
@@ -158,11 +160,10 @@ def test_the_signature_that_rest_asks_for(ask):
 
 
 def test_classify(ask):
-    response = ask(lambda service: service.classify(classification()))
-    assert response.model_spec == spec(version=5, signature="classify")
-    scores = [[one.score for one in row.classes] for row in response.result.classifications]
-    np.testing.assert_allclose(scores, expected(), atol=1e-6)
-    assert [one.label for one in response.result.classifications[0].classes] == ["good", "poor"]
+    answer = ask(lambda service: service.classify(classification()))
+    assert answer.spec == spec(version=5, signature="classify")
+    np.testing.assert_allclose(answer.outputs["scores"], expected(), atol=1e-6)
+    assert answer.outputs["classes"][0].tolist() == [b"good", b"poor"]
 
 
 def test_a_shared_context(ask):
@@ -171,9 +172,45 @@ def test_a_shared_context(ask):
     shared.context.CopyFrom(example(VALUES[0]))
     shared.examples.add()
     shared.examples.append(example(VALUES[1]))
-    response = ask(lambda service: service.classify(request))
-    scores = [[one.score for one in row.classes] for row in response.result.classifications]
-    np.testing.assert_allclose(scores, expected()[:2], atol=1e-6)
+    answer = ask(lambda service: service.classify(request))
+    np.testing.assert_allclose(answer.outputs["scores"], expected()[:2], atol=1e-6)
+
+
+def with_context(text: bytes, count: int) -> Any:
+    request = classification_pb2.ClassificationRequest(model_spec=spec(signature="classify"))
+    request.input.example_list_with_context.context.CopyFrom(example(text))
+    for _ in range(count):
+        request.input.example_list_with_context.examples.add()
+    return request
+
+
+def test_the_longest_text_passes_both_ways(ask):
+    longest = b"a" * LIMITS.max_text_bytes
+
+    async def main(service: Service) -> None:
+        await service.predict(spec(), [longest])
+        await service.classify(classification(texts=[longest]))
+        serialized = example(longest).SerializeToString()
+        await service.predict(spec(signature="classify"), [serialized])
+        with pytest.raises(ServingError, match=r"100 bytes .* 100 more\. Received: 2\d\d bytes"):
+            await service.classify(classification(texts=[b"a" * 201]))
+
+    ask(main)
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        (with_context(b"a" * 10**6, 9), r"may have 8 instances .* Received: 9$"),
+        (with_context(b"a" * 10**6, 8), r"may have 100 bytes .* Received: 10000\d\d bytes at "),
+        (with_context(b"a" * 100, 8), r"500 bytes together .*\. Received: 928$"),
+    ],
+)
+def test_a_context_is_not_multiplied_before_it_is_checked(request_, message, monkeypatch):
+    limits = Limits(max_body_bytes=500, max_text_bytes=100, max_instances=8)
+    monkeypatch.setattr(limits_module, "_EXAMPLE_ROOM", 30)
+    with pytest.raises(ServingError, match=message):
+        examples.serialized(request_.input, limits)
 
 
 @pytest.mark.parametrize(
@@ -335,3 +372,15 @@ def test_readiness_ends_when_draining_begins(ask):
 def test_every_code_has_a_status_of_http():
     assert HTTP_STATUS.keys() == set(Code)
     assert HTTP_STATUS[Code.RESOURCE_EXHAUSTED] == 429
+
+
+@pytest.mark.parametrize(("rows", "labels"), [(1, 2), (3, 50), (40, 1000)])
+def test_an_answer_of_classify_is_written_as_protobuf_does(rows, labels):
+    classes = np.array([[f"läbel {number}".encode() for number in range(labels)]] * rows, object)
+    scores = np.random.default_rng(0).random((rows, labels), np.float32)
+    outputs = {"classes": classes, "scores": scores}
+    made = classification_pb2.ClassificationResponse(model_spec=spec(version=7))
+    examples.fill(made.result, outputs)
+    written = examples.response(spec(version=7), outputs)
+    assert written == made.SerializeToString()
+    assert made.result.classifications[-1].classes[-1].label == f"läbel {labels - 1}"

@@ -96,6 +96,8 @@ def test_texts_stay_out_of_the_log_unless_asked_for(code: str, told: bool) -> No
     (line,) = lines(talkative)
     assert (line["error"], line["texts"]) == ("not: secret", ["secret \ufffd"])
     assert line["level"] == ("error" if code == "INTERNAL" else "info")
+    ask(Telemetry(stream=stream), code=code, error="too many", quotes_no_text=True)
+    assert lines(stream)[-1]["error"] == "too many"
 
 
 def test_events() -> None:

@@ -21,7 +21,7 @@ class BodyError(ServingError):
     """
 
     def __init__(self, status: int, message: str):
-        super().__init__(Code.INVALID_ARGUMENT, message)
+        super().__init__(Code.INVALID_ARGUMENT, message, quotes_no_text=status == 413)
         self.status = status
 
 
@@ -89,13 +89,19 @@ def _decompressed(body: bytes, limit: int) -> bytes:
         content = decoder.decompress(body, limit + 1)
     except zlib.error as error:
         raise ServingError(
-            Code.INVALID_ARGUMENT, f"The body is no valid gzip. Received: {error}"
+            Code.INVALID_ARGUMENT,
+            f"The body is no valid gzip. Received: {error}",
+            quotes_no_text=True,
         ) from None
     if len(content) > limit:
         raise _too_large(limit, f"more than {limit} bytes, decompressed")
     if not decoder.eof or decoder.unused_data:
         cut = "data after its end" if decoder.eof else "an incomplete stream"
-        raise ServingError(Code.INVALID_ARGUMENT, f"The body is no valid gzip. Received: {cut}")
+        raise ServingError(
+            Code.INVALID_ARGUMENT,
+            f"The body is no valid gzip. Received: {cut}",
+            quotes_no_text=True,
+        )
     return content
 
 

@@ -6,12 +6,15 @@ As servables/tensorflow/util.cc, classifier.cc and regressor.cc of TF Serving.
 from __future__ import annotations
 
 import numpy as np
-from tensorflow_serving.apis import classification_pb2, inference_pb2, input_pb2
+from tensorflow_serving.apis import classification_pb2, inference_pb2, input_pb2, model_pb2
 
 from tfhub_transfer.artifact.predictor import CLASSIFY, DEFAULT_SIGNATURE, Signature
+from tfhub_transfer.serving.limits import Limits
 from tfhub_transfer.serving.status import Code, ServingError
 
 REGRESS = "tensorflow/serving/regress"
+
+_RESULT = b"\x0a"  # of ClassificationResponse: field 1, of a known length
 
 
 def check_method(signature: Signature, method: str, kind: str) -> None:
@@ -66,21 +69,48 @@ def check_tasks(
     return names
 
 
-def serialized(given: input_pb2.Input) -> list[bytes]:
-    """Return each tf.Example serialized; a shared context goes before it, which merges them."""
+def serialized(given: input_pb2.Input, limits: Limits) -> list[bytes]:
+    """Return each tf.Example serialized; a shared context goes before it, which merges them.
+
+    Raises:
+        ServingError: they are too many or too long, told before the context is multiplied.
+    """
+    context = b""
+    examples = given.example_list.examples
     if given.WhichOneof("kind") == "example_list_with_context":
         shared = given.example_list_with_context
-        context = shared.context.SerializeToString()
-        return [context + example.SerializeToString() for example in shared.examples]
-    return [example.SerializeToString() for example in given.example_list.examples]
+        context, examples = shared.context.SerializeToString(), shared.examples
+    limits.check_count(len(examples))
+    limits.check_sizes([len(context) + one.ByteSize() for one in examples], of_examples=True)
+    return [context + one.SerializeToString() for one in examples]
 
 
-def classified(outputs: dict[str, np.ndarray]) -> classification_pb2.ClassificationResult:
-    """Return each row of `classes` string[B, C] and `scores` float32[B, C] as a message."""
-    result = classification_pb2.ClassificationResult()
-    rows = zip(outputs["classes"].tolist(), outputs["scores"].tolist(), strict=True)
-    for labels, scores in rows:
+def fill(result: classification_pb2.ClassificationResult, outputs: dict[str, np.ndarray]) -> None:
+    """Add each row of `classes` string[B, C] and `scores` float32[B, C] as a message."""
+    for labels, scores in zip(outputs["classes"], outputs["scores"], strict=True):
         classes = result.classifications.add().classes
-        for label, score in zip(labels, scores, strict=True):
+        for label, score in zip(labels.tolist(), scores.tolist(), strict=True):
             classes.add(label=label, score=score)
-    return result
+
+
+def response(spec: model_pb2.ModelSpec, outputs: dict[str, np.ndarray]) -> bytes:
+    """Return a serialized ClassificationResponse of the same.
+
+    Row after row, as the wire format has repeated fields: protobuf would hold all rows as messages,
+    of many times their size, and let no other thread run while it writes them.
+    """
+    rows = []
+    for row in range(len(outputs["scores"])):
+        result = classification_pb2.ClassificationResult()
+        fill(result, {name: outputs[name][row : row + 1] for name in ("classes", "scores")})
+        rows.append(result.SerializeToString())
+    about = classification_pb2.ClassificationResponse(model_spec=spec).SerializeToString()
+    return b"".join([_RESULT, _varint(sum(map(len, rows))), *rows, about])
+
+
+def _varint(number: int) -> bytes:
+    written = bytearray()
+    while number > 127:
+        written.append(number & 127 | 128)
+        number >>= 7
+    return bytes([*written, number])

@@ -26,7 +26,8 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from tfhub_transfer.serving import tensors
+from tfhub_transfer.serving import examples, tensors
+from tfhub_transfer.serving.making import made
 from tfhub_transfer.serving.service import Service
 from tfhub_transfer.serving.status import Code, ServingError
 
@@ -86,7 +87,8 @@ class _Told:
         self.version: int | None = None
 
 
-_Call = Callable[[Any, _Told], Awaitable[Message]]
+_Answer = Message | bytes
+_Call = Callable[[Any, _Told], Awaitable[_Answer]]
 
 
 class _Calls:
@@ -103,7 +105,7 @@ class _Calls:
         call: _Call,
         body: bytes,
         context: grpc.aio.ServicerContext,
-    ) -> Message:
+    ) -> _Answer:
         """Return what `call` does; of what it refuses, the client is told.
 
         Args:
@@ -115,13 +117,13 @@ class _Calls:
         """
         begun = time.perf_counter()
         told = _Told()
-        code, refusal = Code.OK, None
+        code, refusal, quotes_no_text = Code.OK, None, False
         try:
             if self._service.closing:
                 raise ServingError(Code.UNAVAILABLE, "The server is stopping; ask another one.")
             return await call(_parsed(message, body), told)
         except ServingError as error:
-            code, refusal = error.code, error.message
+            code, refusal, quotes_no_text = error.code, error.message, error.quotes_no_text
         except Exception as error:  # a fault of ours: the client learns that, and no more
             code, refusal = Code.INTERNAL, "Internal error; the server's log has more"
             lines = "".join(traceback.format_tb(error.__traceback__))
@@ -140,6 +142,7 @@ class _Calls:
                 version=told.version,
                 texts=told.values,
                 error=refusal,
+                quotes_no_text=quotes_no_text,
             )
         return await _abort(context, code, refusal)
 
@@ -148,9 +151,9 @@ class _Calls:
     ) -> predict_pb2.PredictResponse:
         told.model = request.model_spec.name
         if not request.HasField("model_spec"):
-            raise ServingError(Code.INVALID_ARGUMENT, "Missing ModelSpec")
+            raise ServingError(Code.INVALID_ARGUMENT, "Missing ModelSpec", quotes_no_text=True)
         signature = self._service.predict_signature(request.model_spec)
-        told.values = tensors.request_values(request, signature, self._service.check_count)
+        told.values = tensors.request_values(request, signature, self._service.limits)
         aliases = tensors.wanted_outputs(request.output_filter, signature)
         answer = await self._service.predict(request.model_spec, told.values)
         told.version = answer.spec.version.value
@@ -161,11 +164,12 @@ class _Calls:
 
     async def classify(
         self, request: classification_pb2.ClassificationRequest, told: _Told
-    ) -> classification_pb2.ClassificationResponse:
+    ) -> bytes:
         told.model = request.model_spec.name
-        response = await self._service.classify(request)
-        told.version = response.model_spec.version.value
-        return response
+        answer = await self._service.classify(request)
+        told.version = answer.spec.version.value
+        write = partial(examples.response, answer.spec, answer.outputs)
+        return await made(write, answer.outputs["scores"].size)
 
     async def regress(self, request: regression_pb2.RegressionRequest, told: _Told) -> NoReturn:
         told.model = request.model_spec.name
@@ -209,11 +213,12 @@ def _parsed(message: type[Message], body: bytes) -> Message:
             Code.INVALID_ARGUMENT,
             f"The request is no {message.DESCRIPTOR.full_name}. Received: {len(body)} bytes that "
             f"cannot be parsed as one",
+            quotes_no_text=True,
         ) from None
 
 
-def _serialize(message: Message) -> bytes:
-    return message.SerializeToString()
+def _serialize(answer: _Answer) -> bytes:
+    return answer if isinstance(answer, bytes) else answer.SerializeToString()
 
 
 async def _abort(context: grpc.aio.ServicerContext, code: Code, refusal: str) -> NoReturn:

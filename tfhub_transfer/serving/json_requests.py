@@ -12,22 +12,52 @@ Of a key that is there twice the last one counts (TF Serving takes the first).
 from __future__ import annotations
 
 import base64
+import gc
+import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 from google.protobuf.message import Message
 from tensorflow_serving.apis import input_pb2
 
+from tfhub_transfer.serving.limits import VALUES_EACH, Limits
 from tfhub_transfer.serving.status import Code, ServingError
 
-__all__ = ["parse", "predict_values", "read_examples", "signature_name"]
+__all__ = ["parse", "predict_values", "read", "read_examples", "signature_name"]
+
+Taken = TypeVar("Taken")
 
 # How much of a client's own value an error quotes.
 _QUOTED = 200
 _LARGEST_FLOAT = 3.4028234663852886e38
 _TYPES = {str: "String", list: "Array", dict: "Object", type(None): "Null"}
+_WHITE_SPACE = re.compile(r"[ \t\n\v\f\r]+")
+_LARGE = 2**18  # bytes of a body
 _KINDS = {"bytes_list": "bytes", "float_list": "float", "int64_list": "int64"}
+
+
+def read(body: bytes, take: Callable[[dict[str, Any]], Taken]) -> Taken:
+    """Return what `take` makes of a request's body; nothing else of it is kept.
+
+    While a large document is made, Python's collector would look through its young objects time and
+    again, which takes several times as long as making them. So it pauses until they are gone.
+
+    Raises:
+        ServingError: the body is no JSON object, or `take` refuses it.
+    """
+    if len(body) < _LARGE:
+        return take(parse(body))
+    gc.disable()
+    try:
+        return take(parse(body))
+    except ServingError as error:
+        # The frames of its traceback, and of the error that it replaced, hold the document.
+        error.__context__ = None
+        refused = error.with_traceback(None)
+    finally:
+        gc.enable()
+    raise refused
 
 
 def parse(body: bytes) -> dict[str, Any]:
@@ -37,12 +67,14 @@ def parse(body: bytes) -> dict[str, Any]:
         ServingError: it is no JSON object.
     """
     if not body:
-        raise _invalid("JSON Parse error: The document is empty")
+        raise _invalid("JSON Parse error: The document is empty", quotes_no_text=True)
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         what = "Invalid value" if error.msg.startswith("unexpected character") else error.msg
-        raise _invalid(f"JSON Parse error: {what} at offset: {error.pos}") from None
+        raise _invalid(
+            f"JSON Parse error: {what} at offset: {error.pos}", quotes_no_text=True
+        ) from None
     if type(document) is not dict:
         raise _invalid(f"JSON Value: {_quoted(document)} Is not object")
     return document
@@ -94,26 +126,25 @@ def predict_values(
         return _rows(instances, alias), True
     if has_columns:
         return _column(document["inputs"], alias, check_count), False
-    raise _invalid("Missing 'inputs' or 'instances' key")
+    raise _invalid("Missing 'inputs' or 'instances' key", quotes_no_text=True)
 
 
-def read_examples(
-    document: dict[str, Any], into: input_pb2.Input, check_count: Callable[[int], None]
-) -> None:
+def read_examples(document: dict[str, Any], into: input_pb2.Input, limits: Limits) -> None:
     """Fill the input of a classify or regress request with its examples, and their context.
 
     Args:
         document: the request.
         into: an empty input.
-        check_count: is asked whether so many are accepted, before any of them is looked at.
+        limits: of the request; they hold before any more of it is looked at.
 
     Raises:
         ServingError: INVALID_ARGUMENT.
     """
     target = into.example_list
+    left = limits.max_values
     if "context" in document:
         target = into.example_list_with_context
-        _read_example(document["context"], target.context)
+        left = _read_example(document["context"], target.context, left, limits)
     if "examples" not in document:
         raise _invalid(
             f"JSON Value: {_quoted(document)} When method is classify, key 'examples' is expected "
@@ -126,9 +157,9 @@ def read_examples(
         )
     if not examples:
         raise _invalid(f"JSON Value: {_quoted(document)} 'examples' value is an empty array")
-    check_count(len(examples))
+    limits.check_count(len(examples))
     for example in examples:
-        _read_example(example, target.examples.add())
+        left = _read_example(example, target.examples.add(), left, limits)
 
 
 def _rows(instances: list[Any], alias: str) -> list[bytes]:
@@ -155,7 +186,8 @@ def _rows(instances: list[Any], alias: str) -> list[bytes]:
         except ServingError as error:
             raise _invalid(
                 f"Failed to process element: {position}{key} of 'instances' list. "
-                f"Error: {error.code.name}: {error.message}"
+                f"Error: {error.code.name}: {error.message}",
+                quotes_no_text=error.quotes_no_text and not key,
             ) from None
         if not item:
             raise _invalid(
@@ -167,7 +199,7 @@ def _rows(instances: list[Any], alias: str) -> list[bytes]:
 
 def _instance(value: Any) -> bytes:
     if type(value) is list:
-        raise _invalid(f"Expecting shape [] but got: {_shape(value)}")
+        raise _invalid(f"Expecting shape [] but got: {_shape(value)}", quotes_no_text=True)
     return _string(value)
 
 
@@ -179,7 +211,9 @@ def _column(value: Any, alias: str, check_count: Callable[[int], None]) -> list[
     if type(value) is not list:
         _string(value)  # a wrong type is the likelier mistake, and is told first
     if type(value) is not list or (value and type(value[0]) is list):
-        raise _invalid(f"Expecting shape [-1] for input {alias} but got: {_shape(value)}")
+        raise _invalid(
+            f"Expecting shape [-1] for input {alias} but got: {_shape(value)}", quotes_no_text=True
+        )
     check_count(len(value))
     return [_string(item) for item in value]
 
@@ -199,22 +233,38 @@ def _string(value: Any) -> bytes:
 
 
 def _decoded(encoded: str) -> bytes:
-    # As absl::Base64Unescape: white space is skipped, and the padding may be left out.
-    compact = "".join(encoded.split()).rstrip("=")
-    try:
-        return base64.b64decode(compact + "=" * (-len(compact) % 4), validate=True)
-    except ValueError:
-        raise _invalid("Unable to base64 decode") from None
+    # As absl::Base64Unescape: white space of ASCII is skipped, dots are padding too, and of that
+    # there may be none or as much as is expected.
+    compact = _WHITE_SPACE.sub("", encoded)
+    data = compact.rstrip("=.")
+    given, expected = len(compact) - len(data), -len(data) % 4
+    if expected < 3 and given in (0, expected):
+        try:
+            return base64.b64decode(data + "=" * expected, validate=True)
+        except ValueError:
+            pass
+    raise _invalid("Unable to base64 decode", quotes_no_text=True)
 
 
-def _read_example(value: Any, example: Any) -> None:
+def _read_example(value: Any, example: Any, left: int, limits: Limits) -> int:
+    """Read an example, and return how many more features and values there may be."""
     if type(value) is not dict:
         raise _invalid(f"Example must be JSON object but got JSON {_type(value)}")
+    left -= len(value)
     features = example.features.feature
     for name, content in value.items():
+        items = content if type(content) is list else (content,)
+        left -= len(items)
+        if left < 0:
+            raise _invalid(
+                f"The examples of a request may have {limits.max_values} features and values "
+                f"together ({VALUES_EACH} for each of --max_instances). Received: more",
+                quotes_no_text=True,
+            )
         feature = features[name]
-        for item in content if type(content) is list else (content,):
+        for item in items:
             _add_to_feature(item, name[:_QUOTED], feature)
+    return left
 
 
 def _add_to_feature(value: Any, name: str, feature: Message) -> None:
@@ -278,5 +328,5 @@ def _quoted(value: Any) -> str:
     return text if len(text) <= _QUOTED else f"{text[:_QUOTED]}..."
 
 
-def _invalid(message: str) -> ServingError:
-    return ServingError(Code.INVALID_ARGUMENT, message)
+def _invalid(message: str, *, quotes_no_text: bool = False) -> ServingError:
+    return ServingError(Code.INVALID_ARGUMENT, message, quotes_no_text=quotes_no_text)

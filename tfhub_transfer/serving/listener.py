@@ -1,14 +1,12 @@
-"""Sockets to listen on: REST's, on uvicorn, and what is said of a port that cannot be had."""
+"""REST's listener, on uvicorn."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import ctypes
-import errno
 import logging
 import math
-import os
 import socket
 import struct
 import sys
@@ -17,60 +15,11 @@ from collections.abc import Iterator
 import uvicorn
 from starlette.types import ASGIApp
 
-from tfhub_transfer.errors import ConfigError
+from tfhub_transfer.serving.ports import BACKLOG
+from tfhub_transfer.serving.protocol import HttpProtocol
 from tfhub_transfer.serving.telemetry import Telemetry
 
-_BACKLOG = 2048
 _SO_ATTACH_FILTER = 26  # of Linux, which Python does not name
-
-
-def in_address(host: str) -> str:
-    """Return a host as addresses with a port have it: IPv6 in brackets."""
-    return f"[{host}]" if ":" in host else host
-
-
-def listen(host: str, port: int, flag: str) -> socket.socket:
-    """Return a socket that listens.
-
-    Args:
-        host: a name or an address of this machine.
-        port: 0 for any free one.
-        flag: that the port comes from, for errors.
-
-    Raises:
-        ConfigError: it is taken, or not this user's to take.
-    """
-    listener = None
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listener = socket.socket(family, kind, protocol)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(_BACKLOG)
-    except OSError as error:
-        if listener is not None:
-            listener.close()
-        raise cannot_listen(host, port, flag, error) from error
-    return listener
-
-
-def cannot_listen(host: str, port: int, flag: str, error: Exception) -> ConfigError:
-    """Return the error for a port that cannot be listened on."""
-    number = error.errno if isinstance(error, OSError) else None
-    if isinstance(error, socket.gaierror):
-        return ConfigError(
-            f"The server cannot listen at --host: {error.strerror}. Received: {host}"
-        )
-    if number == errno.EADDRINUSE:
-        why = "another process listens there"
-    else:
-        why = os.strerror(number) if number else str(error)
-    return ConfigError(
-        f"The server cannot listen at --{flag}: {why}. Give another port, 0 to go without, or -1 "
-        f"for any free one. Received: {in_address(host)}:{port}"
-    )
 
 
 class RestListener(uvicorn.Server):
@@ -91,7 +40,8 @@ class RestListener(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                backlog=_BACKLOG,
+                http=HttpProtocol,
+                backlog=BACKLOG,
                 lifespan="off",
                 log_config=None,
                 access_log=False,

@@ -22,6 +22,10 @@ def configured_models(config: ServeConfig) -> list[model_server_config_pb2.Model
         ConfigError: the file cannot be used.
     """
     if not config.model_config_file:
+        if "\0" in (config.model_base_path or ""):
+            raise ConfigError(
+                f"A path holds no NUL. Received: --model_base_path {config.model_base_path!r}"
+            )
         return [
             model_server_config_pb2.ModelConfig(
                 name=config.model_name, base_path=config.model_base_path
@@ -44,6 +48,8 @@ def configured_models(config: ServeConfig) -> list[model_server_config_pb2.Model
                 f"Each model has a name and a base_path. Received: name {model.name!r}, "
                 f"base_path {model.base_path!r} in {file}"
             )
+        if "\0" in model.base_path:
+            raise ConfigError(f"A path holds no NUL. Received: {model.base_path!r} in {file}")
         if names.count(model.name) > 1:
             raise ConfigError(
                 f"Each model has a name of its own. Received: {model.name!r} twice in {file}"

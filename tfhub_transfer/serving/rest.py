@@ -60,7 +60,7 @@ def application(service: Service) -> Starlette:
             Route("/healthz", healthz),
             Route("/readyz", readyz),
         ],
-        middleware=[Middleware(_CloseWhenDraining, service=service)],
+        middleware=[Middleware(_CloseWhenDue, service=service)],
         exception_handlers={HTTPException: _wrong_method},
     )
     app.router.redirect_slashes = False
@@ -69,20 +69,32 @@ def application(service: Service) -> Starlette:
     return app
 
 
-class _CloseWhenDraining:
-    """Asks clients to connect anew, elsewhere, for their next request when this server stops."""
+class _CloseWhenDue:
+    """Asks clients to connect anew for their next request.
+
+    When this server stops, that is elsewhere. And a client that asked for "100 Continue" and gets
+    an answer instead may send its body yet or not, so that nobody knows where its next request is.
+    """
 
     def __init__(self, app: ASGIApp, service: Service):
         self._app = app
         self._service = service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        withheld = any(name == b"expect" for name, _ in scope["headers"])
+
+        async def receive_withheld() -> Message:
+            nonlocal withheld
+            withheld = False
+            return await receive()
+
         async def send_closing(message: Message) -> None:
-            if self._service.draining and message["type"] == "http.response.start":
+            closing = withheld or self._service.draining
+            if closing and message["type"] == "http.response.start":
                 message["headers"] = [*message["headers"], (b"connection", b"close")]
             await send(message)
 
-        await self._app(scope, receive, send_closing)
+        await self._app(scope, receive_withheld if withheld else receive, send_closing)
 
 
 def _unready(service: Service) -> str:

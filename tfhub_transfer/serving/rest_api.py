@@ -13,6 +13,7 @@ import time
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
@@ -29,6 +30,7 @@ from tensorflow_serving.apis import (
 from tfhub_transfer.serving import json_answers, json_requests
 from tfhub_transfer.serving.body import BodyError, Disconnected, read_body
 from tfhub_transfer.serving.disconnect import DisconnectWatch
+from tfhub_transfer.serving.making import made
 from tfhub_transfer.serving.status import HTTP_STATUS, Code, ServingError
 
 if TYPE_CHECKING:
@@ -74,13 +76,13 @@ class RestApi:
         """Answer a request, as ASGI has it."""
         started = time.perf_counter()
         call = _Call()
-        code, status, refusal = Code.OK, 200, None
+        code, status, refusal, quotes_no_text = Code.OK, 200, None, False
         try:
             body = await self._answer(scope, receive, call)
         except Disconnected:
             code, body = Code.CANCELLED, b""
         except ServingError as error:
-            code, refusal = error.code, error.message
+            code, refusal, quotes_no_text = error.code, error.message, error.quotes_no_text
             status = error.status if isinstance(error, BodyError) else HTTP_STATUS[code]
             body = json_answers.error(refusal)
         except Exception as error:  # a fault of ours: the client learns that, and no more
@@ -97,6 +99,7 @@ class RestApi:
             version=call.version,
             texts=call.texts,
             error=refusal,
+            quotes_no_text=quotes_no_text,
         )
         if code is Code.CANCELLED and not body:
             return
@@ -115,7 +118,7 @@ class RestApi:
                 body = await read_body(scope, receive, self._service.limits.max_body_bytes)
                 watch = DisconnectWatch(receive)
                 try:
-                    return await answer(spec, json_requests.parse(body), call)
+                    return await answer(spec, body, call)
                 except asyncio.CancelledError:
                     if watch.gone:
                         raise Disconnected from None
@@ -133,43 +136,41 @@ class RestApi:
             raise ServingError(Code.NOT_FOUND, f"Not found: {verb} {shown}")
         raise ServingError(Code.INVALID_ARGUMENT, f"Malformed request: {verb} {shown}")
 
-    async def _predict(
-        self, spec: model_pb2.ModelSpec, document: dict[str, Any], call: _Call
-    ) -> bytes:
-        spec.signature_name = json_requests.signature_name(document)
-        signature = self._service.signature(spec)
-        values, rows = json_requests.predict_values(
-            document, signature.input, self._service.check_count
-        )
+    async def _predict(self, spec: model_pb2.ModelSpec, body: bytes, call: _Call) -> bytes:
+        def take(document: dict[str, Any]) -> tuple[list[bytes], bool]:
+            spec.signature_name = json_requests.signature_name(document)
+            signature = self._service.signature(spec)
+            check_count = self._service.limits.check_count
+            return json_requests.predict_values(document, signature.input, check_count)
+
+        values, rows = json_requests.read(body, take)
         call.instances, call.texts = len(values), values
         answer = await self._service.predict(spec, values)
         call.version = answer.spec.version.value
-        return json_answers.predictions(answer.outputs, rows=rows)
+        write = partial(json_answers.predictions, answer.outputs, rows=rows)
+        return await made(write, sum(array.size for array in answer.outputs.values()))
 
-    async def _classify(
-        self, spec: model_pb2.ModelSpec, document: dict[str, Any], call: _Call
-    ) -> bytes:
+    async def _classify(self, spec: model_pb2.ModelSpec, body: bytes, call: _Call) -> bytes:
         request = classification_pb2.ClassificationRequest(model_spec=spec)
-        self._fill(request, document, call)
-        response = await self._service.classify(request)
-        call.version = response.model_spec.version.value
-        return json_answers.results(response)
+        json_requests.read(body, partial(self._fill, request, call))
+        answer = await self._service.classify(request)
+        call.version = answer.spec.version.value
+        write = partial(json_answers.results, answer.outputs)
+        return await made(write, answer.outputs["scores"].size)
 
-    async def _regress(
-        self, spec: model_pb2.ModelSpec, document: dict[str, Any], call: _Call
-    ) -> bytes:
+    async def _regress(self, spec: model_pb2.ModelSpec, body: bytes, call: _Call) -> bytes:
         request = regression_pb2.RegressionRequest(model_spec=spec)
-        self._fill(request, document, call)
+        json_requests.read(body, partial(self._fill, request, call))
         return await self._service.regress(request)
 
     def _fill(
         self,
         request: classification_pb2.ClassificationRequest | regression_pb2.RegressionRequest,
-        document: dict[str, Any],
         call: _Call,
+        document: dict[str, Any],
     ) -> None:
         request.model_spec.signature_name = json_requests.signature_name(document)
-        json_requests.read_examples(document, request.input, self._service.check_count)
+        json_requests.read_examples(document, request.input, self._service.limits)
         call.instances = len(document["examples"])
         if self._service.telemetry.log_texts:
             call.texts = _texts(request.input)

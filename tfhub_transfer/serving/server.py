@@ -12,15 +12,18 @@ import gc
 import os
 import signal
 import sys
+from typing import NoReturn
 
 import grpc.aio
 
 from tfhub_transfer.serving.batching import BatchingParameters
 from tfhub_transfer.serving.grpc import add_services
-from tfhub_transfer.serving.listener import RestListener, cannot_listen, in_address, listen
+from tfhub_transfer.serving.limits import Limits
+from tfhub_transfer.serving.listener import RestListener
 from tfhub_transfer.serving.model_config import configured_models
+from tfhub_transfer.serving.ports import cannot_listen, in_address, listen
 from tfhub_transfer.serving.rest import application
-from tfhub_transfer.serving.service import Limits, Service
+from tfhub_transfer.serving.service import Service
 from tfhub_transfer.serving.settings import ServeConfig
 from tfhub_transfer.serving.telemetry import Telemetry
 from tfhub_transfer.serving.timeout import Timeout
@@ -154,11 +157,8 @@ class Server:
         await rest.end()
 
 
-def serve(config: ServeConfig) -> int:
-    """Serve until SIGTERM or SIGINT; a second one ends the process on the spot.
-
-    Returns:
-        The exit code, 0.
+def serve(config: ServeConfig) -> NoReturn:
+    """Serve until SIGTERM or SIGINT, and end the process; a second one ends it on the spot.
 
     Raises:
         ConfigError: see `Server`.
@@ -174,7 +174,10 @@ def serve(config: ServeConfig) -> int:
     finally:
         asyncio.set_event_loop(None)
         loop.close()
-    return 0
+    # Python would wait for its threads, of which one may load from a file system that hangs.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 async def _serve_until_told(config: ServeConfig) -> None:

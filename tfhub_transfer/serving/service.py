@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NoReturn
 
 import numpy as np
@@ -17,35 +18,20 @@ from tensorflow_serving.apis import (
     get_model_metadata_pb2,
     get_model_status_pb2,
     inference_pb2,
-    input_pb2,
     model_pb2,
     regression_pb2,
 )
 
 from tfhub_transfer.artifact.predictor import CLASSIFY, DEFAULT_SIGNATURE, Signature
 from tfhub_transfer.serving import examples
-from tfhub_transfer.serving.batching import Batcher
+from tfhub_transfer.serving.limits import Limits
+from tfhub_transfer.serving.making import made
 from tfhub_transfer.serving.model import Version
 from tfhub_transfer.serving.status import Code, ServingError
 from tfhub_transfer.serving.telemetry import Telemetry
 from tfhub_transfer.serving.versions import Models
 
 SIGNATURES = "signature_def"  # the one kind of metadata there is
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How much a request may ask for.
-
-    Attributes:
-        max_body_bytes: of a request as sent, REST or gRPC.
-        max_text_bytes: of one instance in UTF-8; of a serialized tf.Example too.
-        max_instances: in one request.
-    """
-
-    max_body_bytes: int = 16 * 2**20
-    max_text_bytes: int = 100_000
-    max_instances: int = 1024
 
 
 @dataclass(frozen=True)
@@ -122,22 +108,24 @@ class Service:
             ServingError: the request asks for what there is not, or for too much.
         """
         version = self._models.resolve(spec)
-        name = _for_predict(version, spec).name
-        outputs = await self._run(version.batchers[name], values)
+        signature = _for_predict(version, spec)
+        name = signature.name
+        self.limits.check_count(len(values))
+        self.limits.check_sizes(
+            [len(value) for value in values], of_examples=signature.method == CLASSIFY
+        )
+        outputs = await version.batchers[name].submit(values)
         return Answer(_answered_by(version, name), outputs)
 
-    async def classify(
-        self, request: classification_pb2.ClassificationRequest
-    ) -> classification_pb2.ClassificationResponse:
-        """Classify tf.Examples, as classifier.cc does.
+    async def classify(self, request: classification_pb2.ClassificationRequest) -> Answer:
+        """Classify tf.Examples, as classifier.cc does, into `classes` and `scores` [B, C].
 
         Raises:
             ServingError: as `predict`; or the signature is none of Classify.
         """
         version, name = self._for_examples(request, CLASSIFY, "classification")
-        result = await self._classified(version.batchers[name], request.input)
-        spec = _answered_by(version, name)
-        return classification_pb2.ClassificationResponse(model_spec=spec, result=result)
+        values = examples.serialized(request.input, self.limits)
+        return Answer(_answered_by(version, name), await version.batchers[name].submit(values))
 
     async def regress(self, request: regression_pb2.RegressionRequest) -> NoReturn:
         """Refuse: a text classifier has no signature of Regress, as regressor.cc finds out.
@@ -162,12 +150,14 @@ class Service:
         version = self._models.resolve(first)
         # kept here, for the version may be let go of before the last task
         signatures, batchers = _signatures(version), version.batchers
+        names = examples.check_tasks(request, version.name, signatures)
+        values = examples.serialized(request.input, self.limits)
         response = inference_pb2.MultiInferenceResponse()
-        for name in examples.check_tasks(request, version.name, signatures):
-            response.results.add(
-                model_spec=_answered_by(version, name),
-                classification_result=await self._classified(batchers[name], request.input),
-            )
+        for name in names:
+            outputs = await batchers[name].submit(values)
+            added = response.results.add(model_spec=_answered_by(version, name))
+            fill = partial(examples.fill, added.classification_result, outputs)
+            await made(fill, outputs["scores"].size)
         return response
 
     def metadata(
@@ -183,6 +173,7 @@ class Service:
             raise ServingError(
                 Code.INVALID_ARGUMENT,
                 "GetModelMetadataRequest must specify at least one metadata_field",
+                quotes_no_text=True,
             )
         for wanted in request.metadata_field:
             if wanted != SIGNATURES:
@@ -230,33 +221,6 @@ class Service:
             )
         return response
 
-    def check_count(self, count: int) -> None:
-        """Refuse an empty request, or one of too many instances.
-
-        Raises:
-            ServingError: it is one.
-        """
-        if not count:
-            raise ServingError(Code.INVALID_ARGUMENT, "Input is empty.")
-        if count > self.limits.max_instances:
-            raise ServingError(
-                Code.INVALID_ARGUMENT,
-                f"A request may have {self.limits.max_instances} instances (--max_instances). "
-                f"Received: {count}",
-            )
-
-    async def _run(self, batcher: Batcher, values: Sequence[bytes]) -> dict[str, np.ndarray]:
-        self.check_count(len(values))
-        longest = self.limits.max_text_bytes
-        for index, value in enumerate(values):
-            if len(value) > longest:
-                raise ServingError(
-                    Code.INVALID_ARGUMENT,
-                    f"An instance may have {longest} bytes in UTF-8 (--max_text_bytes). "
-                    f"Received: {len(value)} bytes at index {index}",
-                )
-        return await batcher.submit(values)
-
     def _for_examples(
         self,
         request: classification_pb2.ClassificationRequest | regression_pb2.RegressionRequest,
@@ -273,12 +237,6 @@ class Service:
             )
         examples.check_method(signature, method, kind)
         return version, name
-
-    async def _classified(
-        self, batcher: Batcher, given: input_pb2.Input
-    ) -> classification_pb2.ClassificationResult:
-        outputs = await self._run(batcher, examples.serialized(given))
-        return examples.classified(outputs)
 
 
 def _signatures(version: Version) -> dict[str, Signature]:
@@ -306,4 +264,4 @@ def _check_spec(
     | get_model_status_pb2.GetModelStatusRequest,
 ) -> None:
     if not request.HasField("model_spec"):
-        raise ServingError(Code.INVALID_ARGUMENT, "Missing ModelSpec")
+        raise ServingError(Code.INVALID_ARGUMENT, "Missing ModelSpec", quotes_no_text=True)

@@ -60,9 +60,11 @@ class ServingError(TransferError):
     Attributes:
         code: why, in one word.
         message: why, in TF Serving's own words where it refuses the same.
+        quotes_no_text: whether the message may be logged, since nothing in it is a client's.
     """
 
-    def __init__(self, code: Code, message: str):
+    def __init__(self, code: Code, message: str, *, quotes_no_text: bool = False):
         super().__init__(message)
         self.code = code
         self.message = message
+        self.quotes_no_text = quotes_no_text

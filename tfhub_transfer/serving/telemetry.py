@@ -122,6 +122,7 @@ class Telemetry:
         version: int | None = None,
         texts: Sequence[bytes] = (),
         error: str | None = None,
+        quotes_no_text: bool = False,
     ) -> None:
         """Count and log a request that was answered.
 
@@ -136,6 +137,7 @@ class Telemetry:
             version: which answered.
             texts: are written only with `log_texts`.
             error: the message; written where it cannot quote a text, or with `log_texts`.
+            quotes_no_text: whether the message is known to quote none; codes tell for some.
         """
         key = (api, method, model, code)
         children = self._request_children.get(key)
@@ -154,7 +156,8 @@ class Telemetry:
         }
         if version is not None:
             fields["version"] = version
-        if error is not None and (self.log_texts or code in _QUOTES_NO_TEXT):
+        loggable = quotes_no_text or self.log_texts or code in _QUOTES_NO_TEXT
+        if error is not None and loggable:
             fields["error"] = error
         if self.log_texts and texts:
             fields["texts"] = [text.decode("utf-8", "replace") for text in texts]

@@ -5,7 +5,7 @@ The checks and their texts are those of TF Serving's servables/tensorflow/predic
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -13,6 +13,7 @@ from tensorflow.core.framework import tensor_pb2, types_pb2
 from tensorflow_serving.apis import predict_pb2
 
 from tfhub_transfer.artifact.predictor import Signature
+from tfhub_transfer.serving.limits import Limits
 from tfhub_transfer.serving.status import Code, ServingError
 
 _TYPE_NAMES = {
@@ -23,14 +24,14 @@ _TYPE_NAMES = {
 def request_values(
     request: predict_pb2.PredictRequest,
     signature: Signature,
-    check_count: Callable[[int], None],
+    limits: Limits,
 ) -> Sequence[bytes]:
     """Return the strings of a Predict request's one input.
 
     Args:
         request: of a client.
         signature: that it asks for.
-        check_count: refuses numbers of instances.
+        limits: of the request; they hold before a string is repeated.
 
     Raises:
         ServingError: the input is not what the signature takes.
@@ -56,7 +57,9 @@ def request_values(
     if tensor.dtype != types_pb2.DT_STRING:
         received = _TYPE_NAMES.get(tensor.dtype, str(tensor.dtype))
         raise ServingError(
-            Code.INVALID_ARGUMENT, f"Expects arg[0] to be string but {received} is provided"
+            Code.INVALID_ARGUMENT,
+            f"Expects arg[0] to be string but {received} is provided",
+            quotes_no_text=True,
         )
     shape = [dimension.size for dimension in tensor.tensor_shape.dim]
     if len(shape) != 1 or tensor.tensor_shape.unknown_rank:
@@ -64,12 +67,13 @@ def request_values(
             Code.INVALID_ARGUMENT,
             f"Input {alias} takes a tensor of shape [n], one string for each instance. "
             f"Received: shape {'unknown' if tensor.tensor_shape.unknown_rank else shape}",
+            quotes_no_text=True,
         )
     # Before the strings are looked at: the shape may claim more than was sent.
-    check_count(max(0, shape[0]))
+    limits.check_count(max(0, shape[0]))
     if len(tensor.string_val) == shape[0]:
         return tensor.string_val
-    return _filled_up(tensor, alias, shape[0])
+    return _filled_up(tensor, alias, shape[0], limits)
 
 
 def wanted_outputs(wanted: Sequence[str], signature: Signature) -> Sequence[str]:
@@ -105,14 +109,24 @@ def fill(tensor: tensor_pb2.TensorProto, rows: np.ndarray) -> None:
         tensor.tensor_shape.dim.add(size=size)
 
 
-def _filled_up(tensor: tensor_pb2.TensorProto, alias: str, count: int) -> list[bytes]:
+def _filled_up(
+    tensor: tensor_pb2.TensorProto, alias: str, count: int, limits: Limits
+) -> list[bytes]:
     """Return the strings of a tensor in one of its rarer forms, as TensorFlow reads them.
 
     Its last string stands for all that are missing, or `tensor_content` holds them.
     """
-    if len(tensor.string_val) <= count:
+    strings = list(tensor.string_val)
+    if tensor.tensor_content and len(strings) <= count:
+        tensor.ClearField("string_val")  # TensorFlow ignores them then; here it cannot repeat any
         try:
             return tf.io.parse_tensor(tensor.SerializeToString(), tf.string).numpy().tolist()
         except tf.errors.OpError:
             pass
-    raise ServingError(Code.INVALID_ARGUMENT, f"tensor parsing error: {alias}")
+    elif len(strings) <= count:
+        # Not by TensorFlow, which copies the string as often.
+        last = strings[-1] if strings else b""
+        sizes = [len(one) for one in strings] + [len(last)] * (count - len(strings))
+        limits.check_sizes(sizes)
+        return strings + [last] * (count - len(strings))
+    raise ServingError(Code.INVALID_ARGUMENT, f"tensor parsing error: {alias}", quotes_no_text=True)

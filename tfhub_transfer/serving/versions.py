@@ -131,8 +131,9 @@ class Models:
         while True:
             try:
                 found = await asyncio.to_thread(versions_in, model.base_path)
-            except OSError as error:
-                self._complain(model, f"The base path cannot be listed ({error.strerror}).")
+            except Exception as error:  # whatever it is, there is a next time
+                reason = getattr(error, "strerror", None) or error
+                self._complain(model, f"The base path cannot be listed ({reason}).")
             else:
                 wanted = wanted_versions(model.policy, found)
                 model.wanted = {number: found[number] for number in wanted}

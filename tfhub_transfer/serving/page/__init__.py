@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 if TYPE_CHECKING:
-    from tfhub_transfer.serving.service import Limits
+    from tfhub_transfer.serving.limits import Limits
 
 __all__ = ["Page", "render"]
 
