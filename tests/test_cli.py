@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from tfhub_transfer import cli
-from tfhub_transfer.config import Config, ExportConfig
+from tfhub_transfer.artifact.settings import ExportConfig
+from tfhub_transfer.config import Config, WeightGroup
 from tfhub_transfer.errors import ConfigError, DataError, TransferError
 
 
@@ -46,6 +47,22 @@ def test_flags_are_the_config_s_dotted_names():
     assert config.evaluation.baselines == ("majority",)
     assert config.training.decay == "none"
     assert (config.seed, config.run) == (3, "r")
+
+
+def test_groups_of_weights_and_stages_in_one_flag_and_in_yaml(tmp_path):
+    flags = [
+        "--training.strategy", "fine_tuning", "--data.stages", "[0.1, 1]",
+        "--training.groups", '[{"match": "layer_5", "rate": 0.1}, {"match": "^layer"}]',
+    ]  # fmt: skip
+    config = parsed(*flags)
+    assert config.training.groups == (WeightGroup("layer_5", 0.1), WeightGroup("^layer", 1.0))
+    assert config.data.stages == (0.1, 1.0)
+    file = tmp_path / "settings.yaml"
+    file.write_text(
+        "training:\n  strategy: fine_tuning\n  groups:\n  - match: layer_5\n    rate: 0.1\n"
+        "  - match: ^layer\ndata:\n  stages: [0.1, 1]\n"
+    )
+    assert parsed("--config", str(file)) == config
 
 
 @pytest.mark.parametrize("empty", ["--head.hidden=[]", "--evaluation.baselines=[]"])
@@ -110,7 +127,7 @@ def test_a_negation_of_what_is_no_switch(capsys):
         (["--see", "1"], r"^error: unrecognized arguments: --see 1\. Did you mean '--seed'\?$"),
         (["--qqqqqqqq"], r"^error: unrecognized arguments: --qqqqqqqq$"),
         (["stray"], r"^error: unrecognized arguments: stray$"),
-        (["--training.epochs", "two"], r"^error: .*training\.epochs.* Got value: two$"),
+        (["--training.patience", "two"], r"^error: .*training\.patience.* Got value: two$"),
         (["--training.decay", "linea"], r"training\.decay.*'none', 'linear', 'cosine'.*linea"),
         (["--head.hidden", "wide"], r"head\.hidden.*wide"),
         (["--config", "no-such.yaml"], r"does not exist: '.*no-such\.yaml'"),

@@ -10,9 +10,12 @@ import pytest
 from tfhub_transfer.config import (
     Config,
     DataConfig,
+    DistillationConfig,
+    EncoderConfig,
     EvaluationConfig,
     HeadConfig,
     TrainingConfig,
+    WeightGroup,
 )
 from tfhub_transfer.errors import ConfigError, TransferError, UnknownNameError
 
@@ -73,6 +76,56 @@ def test_a_value_out_of_range(settings, name, value, text):
 )
 def test_the_ends_of_the_ranges_are_accepted(settings, name, value):
     assert getattr(settings(**{name: value}), name) == value
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("trainable", "layer_5"),
+        ("groups", (WeightGroup("layer_5", 0.1),)),
+        ("last_layers", 0),
+        ("unfreezing", "gradual"),
+        ("layer_decay", 0.9),
+        ("encoder_learning_rate", 1e-5),
+        ("precision", "bfloat16"),
+    ],
+)
+def test_what_only_moving_weights_have_is_refused_where_none_move(name, value):
+    text = rf"no weight of the encoder moves.* fine_tuning\. Received: training\.{name} "
+    with pytest.raises(ConfigError, match=text):
+        Config(training=TrainingConfig(**{name: value}))
+    with pytest.raises(ConfigError, match=text):
+        Config(
+            training=TrainingConfig(strategy="distillation", **{name: value}),
+            distillation=DistillationConfig(teacher="runs/teacher", student="feature_extraction"),
+        )
+    Config(training=TrainingConfig(strategy="fine_tuning", **{name: value}))
+
+
+def test_growing_data_and_gradual_unfreezing_exclude_each_other():
+    training = TrainingConfig(strategy="fine_tuning", unfreezing="gradual")
+    with pytest.raises(ConfigError, match=r"give one\. Received: data\.stages \[0\.1, 1\.0\]"):
+        Config(data=DataConfig(stages=(0.1, 1.0)), training=training)
+
+
+@pytest.mark.parametrize("stages", [(0.5, 0.5), (0.5, 0.2), (0.0, 1.0), (0.5, 1.5)])
+def test_stages_grow(stages):
+    with pytest.raises(ConfigError, match=r"data\.stages must be growing shares"):
+        DataConfig(stages=stages)
+
+
+@pytest.mark.parametrize("change", ["word_dropout", "word_swap"])
+def test_changed_texts_and_vectors_kept_from_before(change):
+    data = DataConfig(**{change: 0.1})
+    with pytest.raises(ConfigError, match=r"--encoder\.cache false.* Received: strategy 'feature"):
+        Config(data=data)
+    Config(data=data, encoder=EncoderConfig(cache=False))
+    Config(data=data, training=TrainingConfig(strategy="fine_tuning"))
+
+
+def test_distillation_needs_a_teacher():
+    with pytest.raises(ConfigError, match=r"--distillation\.teacher DIR\. Received: none"):
+        Config(training=TrainingConfig(strategy="distillation"))
 
 
 def test_names_are_looked_up():

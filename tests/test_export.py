@@ -15,8 +15,8 @@ from tests.trained import sample_run
 from tfhub_transfer import cli, export
 from tfhub_transfer.artifact import verification
 from tfhub_transfer.artifact.predictor import Predictor
+from tfhub_transfer.artifact.settings import ExportConfig
 from tfhub_transfer.artifact.version_directory import versions
-from tfhub_transfer.config import ExportConfig
 from tfhub_transfer.errors import ConfigError, UnknownNameError
 
 

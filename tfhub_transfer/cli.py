@@ -19,6 +19,7 @@ from tfhub_transfer.registry import did_you_mean
 
 __all__ = ["Parser", "bare_booleans", "guarded", "import_tensorflow", "parse", "parser"]
 
+FAILED = 2
 INTERRUPTED = 130  # as shells say it: 128 and the number of SIGINT
 
 Settings = TypeVar("Settings")
@@ -159,7 +160,7 @@ def guarded(function: Callable[[], int]) -> int:
         return function()
     except TransferError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
+        return FAILED
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED

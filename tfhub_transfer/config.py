@@ -8,13 +8,13 @@ not imported here, so that `--help` and a wrong flag answer at once.
 from __future__ import annotations
 
 import dataclasses
-import re
+import itertools
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
+from tfhub_transfer.checks import at_least, check_together, regular_expression, within
 from tfhub_transfer.errors import ConfigError
-from tfhub_transfer.registry import FORMATS, STRATEGIES, TASKS
+from tfhub_transfer.registry import BASELINES, STRATEGIES, TASKS
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,11 @@ class DataConfig:
         limit: at most this many rows of each split, drawn with the seed, stratified.
         shots: at most this many training rows of each class, drawn with the seed.
         balance: what is done about classes of unequal size in training.
+        stages: growing shares of the training rows, as `[0.1, 0.3, 1]`; each stage trains on its
+            rows, up to all of the epochs, from the weights of the one before.
+        word_dropout: the share of words left out of each training text, anew in each epoch; for
+            encoders that move, or with `encoder.cache` off.
+        word_swap: the share of words that change places with a neighbour, likewise.
     """
 
     source: str = "sample"
@@ -47,14 +52,25 @@ class DataConfig:
     limit: int | None = None
     shots: int | None = None
     balance: Literal["none", "class_weight", "oversample", "undersample"] = "none"
+    stages: tuple[float, ...] = ()
+    word_dropout: float = 0.0
+    word_swap: float = 0.0
 
     def __post_init__(self) -> None:
-        _within("data.validation_fraction", self.validation_fraction, 0.0, 0.9)
-        _within("data.test_fraction", self.test_fraction, 0.0, 0.9)
+        within("data.validation_fraction", self.validation_fraction, 0.0, 0.9)
+        within("data.test_fraction", self.test_fraction, 0.0, 0.9)
         if self.label_separator == "":
             raise ConfigError("data.label_separator must not be empty. Received: ''")
-        _at_least("data.limit", self.limit, 1)
-        _at_least("data.shots", self.shots, 1)
+        at_least("data.limit", self.limit, 1)
+        at_least("data.shots", self.shots, 1)
+        within("data.word_dropout", self.word_dropout, 0.0, 0.9)
+        within("data.word_swap", self.word_swap, 0.0, 0.9)
+        growing = all(a < b for a, b in itertools.pairwise((0.0, *self.stages)))
+        if self.stages and not (growing and self.stages[-1] <= 1.0):
+            raise ConfigError(
+                f"data.stages must be growing shares of the training rows, above 0 and at most 1. "
+                f"Received: {list(self.stages)}"
+            )
 
 
 @dataclass(frozen=True)
@@ -68,12 +84,18 @@ class EncoderConfig:
         cache: encode each distinct text once and keep its vector on disk, where no encoder weight
             moves. Off, strings go through the encoder in every epoch.
         precision: of the matrix products in bulk encoding. The trained model stays float32.
+        layers: of a transformer, use only this many of its first layers. The last of them is
+            pooled as the encoder pools its own; by the mean, where that takes a pooler.
     """
 
     name: str = "minilm-static"
     offline: bool = False
     cache: bool = True
     precision: Literal["float32", "bfloat16"] = "float32"
+    layers: int | None = None
+
+    def __post_init__(self) -> None:
+        at_least("encoder.layers", self.layers, 1)
 
 
 @dataclass(frozen=True)
@@ -86,6 +108,9 @@ class HeadConfig:
         dropout: the share of inputs dropped before each dense layer, the output's included.
         l2: the factor of the squared-weight penalty on each dense kernel.
         label_smoothing: the share of each target spread evenly over all classes.
+        bottleneck: the size of a linear projection between the encoder and the other layers.
+        loss: `focal` lowers the weight of examples that are classified well already.
+        focal_gamma: how much it does so; 0 is cross-entropy.
     """
 
     hidden: tuple[int, ...] = (1024,)
@@ -93,17 +118,45 @@ class HeadConfig:
     dropout: float = 0.3
     l2: float = 0.0
     label_smoothing: float = 0.0
+    bottleneck: int | None = None
+    loss: Literal["cross_entropy", "focal"] = "cross_entropy"
+    focal_gamma: float = 2.0
 
     def __post_init__(self) -> None:
         for units in self.hidden:
-            _at_least("head.hidden", units, 1)
-        _within("head.dropout", self.dropout, 0.0, 0.99)
-        _within("head.label_smoothing", self.label_smoothing, 0.0, 0.99)
-        _at_least("head.l2", self.l2, 0)
+            at_least("head.hidden", units, 1)
+        within("head.dropout", self.dropout, 0.0, 0.99)
+        within("head.label_smoothing", self.label_smoothing, 0.0, 0.99)
+        at_least("head.l2", self.l2, 0)
+        at_least("head.bottleneck", self.bottleneck, 1)
+        within("head.focal_gamma", self.focal_gamma, 0.0, 10.0)
 
 
 # By the kind of encoder: a table of token vectors takes larger steps than a deep network.
 ENCODER_LEARNING_RATES = {"transformer": 5e-5, "text_embedding": 3e-4}
+# On pairs of a few texts, for a few steps.
+CONTRASTIVE_LEARNING_RATES = {"transformer": 2e-4, "text_embedding": 3e-4}
+
+
+# Passes over the training rows, where none are given: a head alone takes many short ones.
+EPOCHS = {"feature_extraction": 40, "fine_tuning": 4, "contrastive": 40, "distillation": 4}
+
+
+@dataclass(frozen=True)
+class WeightGroup:
+    """Some of the encoder's weights, by their path, and how fast they move.
+
+    Attributes:
+        match: a regular expression, searched for in the path.
+        rate: multiplies the encoder's learning rate; 0 holds the weights still.
+    """
+
+    match: str
+    rate: float = 1.0
+
+    def __post_init__(self) -> None:
+        regular_expression("training.groups", self.match)
+        within("training.groups' rate", self.rate, 0.0, 1e6)
 
 
 @dataclass(frozen=True)
@@ -111,16 +164,32 @@ class TrainingConfig:
     """Which weights move, and how.
 
     Attributes:
-        strategy: `feature_extraction` (the encoder stays frozen) or `fine_tuning`.
-        trainable: a regular expression; with `fine_tuning`, the encoder weights whose path it
+        strategy: `feature_extraction` (the encoder stays frozen), `fine_tuning`, `contrastive`
+            (few examples) or `distillation` (learns from another run).
+        trainable: a regular expression; the encoder weights whose path it
             matches move (`python -m tfhub_transfer.encoders info NAME` lists the paths).
-        epochs: passes over the training rows at most.
-        batch_size: examples per optimizer step.
+        groups: of those, learning-rate multipliers by path; the first match wins, and 1 stands
+            for weights that none matches.
+        last_layers: of a transformer, move only this many last layers, and the pooler; 0 is the
+            pooler alone.
+        unfreezing: `gradual` trains the head alone for an epoch, then lets one more layer of a
+            transformer move with each epoch, from the top down, embeddings last (ULMFiT, arXiv
+            1801.06146); epochs that are left over follow with all of it moving.
+        layer_decay: multiplies the rate of each transformer layer once more for each layer above
+            it (discriminative rates, the same paper: 0.385).
+        epochs: passes over the training rows at most; by the strategy when not given.
+        batch_size: examples per batch.
+        accumulate: batches whose gradients are averaged to one optimizer step.
         learning_rate: Adam's, at its highest.
-        encoder_learning_rate: that of the encoder's weights with `fine_tuning`; when not given,
-            5e-5 for a transformer and 3e-4 for a text embedding.
+        encoder_learning_rate: that of the encoder's weights, where they move; when not given,
+            5e-5 for a transformer (2e-4 with `contrastive`) and 3e-4 for a text embedding.
         warmup: the share of all steps in which the rate rises from zero.
-        decay: how the rate falls to zero after the warm-up.
+        decay: how the rate falls after the warm-up; `slanted` along a line to 1/32 of the peak.
+        weight_decay: decoupled (AdamW, arXiv 1711.05101); norms and biases are spared.
+        clip_norm: gradients are scaled down to this norm, taken over all weights.
+        truncate_loss: from the second epoch on, the share of each batch with the highest loss that
+            is left out, as probably mislabelled (arXiv 2004.14589).
+        precision: of the matrix products in training a transformer; weights stay float32.
         patience: epochs without a better validation loss before training stops; the best epoch's
             weights are kept.
         tensorboard: also write TensorBoard logs into the run directory.
@@ -128,31 +197,107 @@ class TrainingConfig:
 
     strategy: str = "feature_extraction"
     trainable: str = ".*"
-    epochs: int = 40
+    groups: tuple[WeightGroup, ...] = ()
+    last_layers: int | None = None
+    unfreezing: Literal["at_once", "gradual"] = "at_once"
+    layer_decay: float = 1.0
+    epochs: int | None = None
     batch_size: int = 64
+    accumulate: int = 1
     learning_rate: float = 1e-3
     encoder_learning_rate: float | None = None
     warmup: float = 0.05
-    decay: Literal["none", "linear", "cosine"] = "cosine"
+    decay: Literal["none", "linear", "cosine", "slanted"] = "cosine"
+    weight_decay: float = 0.0
+    clip_norm: float | None = None
+    truncate_loss: float = 0.0
+    precision: Literal["float32", "bfloat16"] = "float32"
     patience: int = 6
     tensorboard: bool = False
 
     def __post_init__(self) -> None:
         STRATEGIES.check(self.strategy)
-        try:
-            re.compile(self.trainable)
-        except re.error as error:
-            raise ConfigError(
-                f"training.trainable must be a regular expression ({error}). "
-                f"Received: {self.trainable!r}"
-            ) from error
-        _at_least("training.epochs", self.epochs, 1)
-        _at_least("training.batch_size", self.batch_size, 1)
-        _at_least("training.patience", self.patience, 1)
-        _within("training.learning_rate", self.learning_rate, 1e-9, 100.0)
+        regular_expression("training.trainable", self.trainable)
+        at_least("training.last_layers", self.last_layers, 0)
+        within("training.layer_decay", self.layer_decay, 1e-3, 1.0)
+        at_least("training.epochs", self.epochs, 1)
+        at_least("training.batch_size", self.batch_size, 1)
+        at_least("training.accumulate", self.accumulate, 1)
+        at_least("training.patience", self.patience, 1)
+        within("training.learning_rate", self.learning_rate, 1e-9, 100.0)
         if self.encoder_learning_rate is not None:
-            _within("training.encoder_learning_rate", self.encoder_learning_rate, 1e-9, 100.0)
-        _within("training.warmup", self.warmup, 0.0, 1.0)
+            within("training.encoder_learning_rate", self.encoder_learning_rate, 1e-9, 100.0)
+        within("training.warmup", self.warmup, 0.0, 1.0)
+        within("training.weight_decay", self.weight_decay, 0.0, 10.0)
+        if self.clip_norm is not None:
+            within("training.clip_norm", self.clip_norm, 1e-9, 1e9)
+        within("training.truncate_loss", self.truncate_loss, 0.0, 0.9)
+
+    @property
+    def max_epochs(self) -> int:
+        """The passes over the training rows, the strategy's own where none are given."""
+        return self.epochs or EPOCHS[self.strategy]
+
+
+@dataclass(frozen=True)
+class ContrastiveConfig:
+    """With strategy `contrastive`: how few labels move the encoder before the head is fitted.
+
+    The encoder's rate is `training.encoder_learning_rate`; the validation rows choose nothing.
+
+    Attributes:
+        steps: optimizer steps; when not given, 25 times as many as each class needs for its turn
+            in a batch.
+        batch_size: texts per step at most, divided evenly among its classes.
+        temperature: of the softmax over a batch's pairs (arXiv 2004.11362).
+    """
+
+    steps: int | None = None
+    batch_size: int = 32
+    temperature: float = 0.1
+
+    def __post_init__(self) -> None:
+        at_least("contrastive.steps", self.steps, 1)
+        at_least("contrastive.batch_size", self.batch_size, 4)
+        within("contrastive.temperature", self.temperature, 1e-3, 100.0)
+
+
+@dataclass(frozen=True)
+class DistillationConfig:
+    """With strategy `distillation`: what the student learns from (arXiv 1503.02531).
+
+    Attributes:
+        teacher: the directory of a finished run with the same labels.
+        temperature: of both softmaxes in the softened loss.
+        weight: of the softened loss; the ground truth's is the rest.
+        student: `fine_tuning` or `feature_extraction`.
+        unlabelled: texts from which the student learns what the teacher says: a file of lines
+            (.txt) or with a text column (.csv, .tsv, .jsonl), or `tfds:NAME:SPLIT`.
+        vectors: the weight of the distance to the teacher's vectors, which are all that is aimed
+            at in a first epoch, and a further target in the others; with `fine_tuning`.
+    """
+
+    teacher: str | None = None
+    temperature: float = 2.0
+    weight: float = 0.9
+    student: Literal["fine_tuning", "feature_extraction"] = "fine_tuning"
+    unlabelled: str | None = None
+    vectors: float = 0.0
+
+    def __post_init__(self) -> None:
+        within("distillation.temperature", self.temperature, 0.1, 100.0)
+        within("distillation.weight", self.weight, 0.0, 1.0)
+        at_least("distillation.vectors", self.vectors, 0)
+        if self.unlabelled is not None and self.weight == 0:
+            raise ConfigError(
+                "distillation.weight must be above 0 for unlabelled text to teach anything. "
+                "Received: 0"
+            )
+        if self.vectors and self.student != "fine_tuning":
+            raise ConfigError(
+                f"distillation.vectors moves the student's encoder: it takes distillation.student "
+                f"fine_tuning. Received: {self.student!r}"
+            )
 
 
 @dataclass(frozen=True)
@@ -160,19 +305,23 @@ class EvaluationConfig:
     """How the result is measured.
 
     Attributes:
-        baselines: what is fitted on the same training rows and reported beside the model.
+        baselines: what is fitted on the same training rows and reported beside the model:
+            `majority`, `tfidf_logreg`, `linear_probe` (logistic regression on the frozen encoder's
+            vectors), `textblob` (English sentiment polarity; an optional package).
         baseline_limit: training rows a baseline is fitted on at most, drawn with the seed, so
             that memory stays bounded; the report says when it applied.
         bootstrap: resamples of the test rows behind each 95% interval.
     """
 
-    baselines: tuple[Literal["majority", "tfidf_logreg"], ...] = ("majority", "tfidf_logreg")
+    baselines: tuple[str, ...] = ("majority", "tfidf_logreg")
     baseline_limit: int = 100_000
     bootstrap: int = 1000
 
     def __post_init__(self) -> None:
-        _at_least("evaluation.baseline_limit", self.baseline_limit, 10)
-        _at_least("evaluation.bootstrap", self.bootstrap, 10)
+        for name in self.baselines:
+            BASELINES.check(name)
+        at_least("evaluation.baseline_limit", self.baseline_limit, 10)
+        at_least("evaluation.bootstrap", self.bootstrap, 10)
 
 
 @dataclass(frozen=True)
@@ -189,6 +338,8 @@ class Config:
         encoder: which pre-trained encoder turns text into vectors.
         head: the layers trained on top of the encoder.
         training: which weights move, and how.
+        contrastive: more about the strategy of that name.
+        distillation: more about the strategy of that name.
         evaluation: how the result is measured.
     """
 
@@ -201,79 +352,19 @@ class Config:
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     head: HeadConfig = field(default_factory=HeadConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
+    contrastive: ContrastiveConfig = field(default_factory=ContrastiveConfig)
+    distillation: DistillationConfig = field(default_factory=DistillationConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
 
     def __post_init__(self) -> None:
         TASKS.check(self.task)
-        _within("seed", self.seed, 0, 2**32 - 1)
+        within("seed", self.seed, 0, 2**32 - 1)
         if self.resume and self.overwrite:
             raise ConfigError("--resume continues a run and --overwrite empties it: give one.")
         if self.resume and not self.run:
             raise ConfigError("--resume needs the run directory to continue: add --run DIR.")
+        check_together(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain dicts, lists and scalars, as YAML and JSON hold them."""
         return dataclasses.asdict(self)
-
-
-@dataclass(frozen=True)
-class ExportConfig:
-    """What is exported, how its answers are decided, and which server it is for.
-
-    Attributes:
-        run: the directory of a finished run.
-        name: of the served model; the run directory's own when not given.
-        directory: where models lie; a version is written to DIRECTORY/NAME/VERSION.
-        version: its number, higher than those before; one more than the last when not given.
-        calibrate: divide the logits by a temperature fitted on the validation split, so that
-            probabilities mean what they say; `--no-calibrate` leaves them.
-        reject_precision: answer `unknown` below a score that is chosen on the validation split so
-            that the other answers are right this often.
-        format: also convert the artifact: `tflite`, `onnx`.
-        quantize: store the weights of a converted artifact in 8 bits (dynamic range).
-        audit: the directory of an artifact, or any SavedModel, whose ops are checked; nothing is
-            exported.
-        serving_version: the TensorFlow Serving release that the artifact is for.
-        allow_unservable: export even ops that this release refuses.
-    """
-
-    run: str | None = None
-    name: str | None = None
-    directory: str = "saved_models"
-    version: int | None = None
-    calibrate: bool = True
-    reject_precision: float | None = None
-    format: tuple[str, ...] = ()
-    quantize: bool = False
-    audit: str | None = None
-    serving_version: str = "2.19"
-    allow_unservable: bool = False
-
-    def __post_init__(self) -> None:
-        if (self.run is None) == (self.audit is None):
-            raise ConfigError(
-                "Give --run, a run directory to export, or --audit, a SavedModel to check. "
-                f"Received: {'both' if self.run else 'neither'}"
-            )
-        if self.run is not None:
-            object.__setattr__(self, "name", self.name or Path(self.run).resolve().name)
-        if self.name is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name):
-            raise ConfigError(
-                f"A model's name is part of its address: letters, digits, '.', '_' and '-', a "
-                f"letter or digit first. Received: --name {self.name!r}"
-            )
-        _at_least("version", self.version, 1)
-        if self.reject_precision is not None:
-            _within("reject_precision", self.reject_precision, 0.0, 1.0)
-        for name in self.format:
-            FORMATS.check(name)
-
-
-def _within(name: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high:
-        raise ConfigError(f"{name} must be from {low:.10g} to {high:.10g}. Received: {value!r}")
-
-
-def _at_least(name: str, value: float | None, low: float) -> None:
-    if value is not None and not value >= low:  # NaN compares false
-        raise ConfigError(f"{name} must be at least {low:g}. Received: {value!r}")

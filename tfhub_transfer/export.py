@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tfhub_transfer import cli
-from tfhub_transfer.config import ExportConfig
+from tfhub_transfer.artifact.settings import ExportConfig
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -77,6 +77,18 @@ STRATEGIES = Registry(
     {
         "feature_extraction": "tfhub_transfer.training.feature_extraction:FeatureExtraction",
         "fine_tuning": "tfhub_transfer.training.fine_tuning:FineTuning",
+        "contrastive": "tfhub_transfer.training.contrastive:Contrastive",
+        "distillation": "tfhub_transfer.training.distillation:Distillation",
+    },
+)
+
+BASELINES = Registry(
+    "baseline",
+    {
+        "majority": "tfhub_transfer.evaluation.baselines:make_majority",
+        "tfidf_logreg": "tfhub_transfer.evaluation.baselines:make_tfidf_logreg",
+        "linear_probe": "tfhub_transfer.evaluation.linear_probe:make_linear_probe",
+        "textblob": "tfhub_transfer.evaluation.polarity:make_textblob",
     },
 )
 

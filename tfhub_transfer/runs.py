@@ -19,7 +19,7 @@ from typing import Any
 import filelock
 import yaml
 
-from tfhub_transfer.config import Config
+from tfhub_transfer.config import Config, WeightGroup
 from tfhub_transfer.errors import RunError
 
 
@@ -196,10 +196,10 @@ class Run:
             raise RunError(
                 f"The run's metrics cannot be read ({error}). Received: {self.metrics_file}"
             ) from error
-        if not (isinstance(loaded, dict) and {"labels", "multi_label"} <= loaded.keys()):
+        if not isinstance(loaded, dict):
             raise RunError(
-                f"The run's metrics should name at least its labels, and whether a text has "
-                f"several (multi_label). Received: {self.metrics_file}"
+                f"The run's metrics should be values by name. Received: {loaded!r} in "
+                f"{self.metrics_file}"
             )
         return loaded
 
@@ -276,7 +276,7 @@ def config_from_dict(values: dict[str, Any]) -> Config:
             f"Received: {values}"
         )
     changes = {
-        key: dataclasses.replace(getattr(defaults, key), **_with_tuples(value))
+        key: dataclasses.replace(getattr(defaults, key), **_typed(value))
         if isinstance(value, dict)
         else value
         for key, value in values.items()
@@ -284,5 +284,9 @@ def config_from_dict(values: dict[str, Any]) -> Config:
     return dataclasses.replace(defaults, **changes)
 
 
-def _with_tuples(values: dict[str, Any]) -> dict[str, Any]:
-    return {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+def _typed(values: dict[str, Any]) -> dict[str, Any]:
+    """Return a section's values as its dataclass holds them."""
+    typed = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+    if "groups" in typed:
+        typed["groups"] = tuple(WeightGroup(**group) for group in typed["groups"])
+    return typed

@@ -17,8 +17,8 @@ from tensorflow_serving.config import model_server_config_pb2
 from tests.trained import copied, sample_run, several_run
 from tfhub_transfer.artifact import audit, verification
 from tfhub_transfer.artifact.predictor import Predictor
+from tfhub_transfer.artifact.settings import ExportConfig
 from tfhub_transfer.artifact.writer import export_run
-from tfhub_transfer.config import ExportConfig
 from tfhub_transfer.errors import (
     ArtifactError,
     AuditError,

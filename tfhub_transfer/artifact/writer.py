@@ -19,11 +19,11 @@ from tfhub_transfer.artifact.model_card import ModelCard, write_model_card
 from tfhub_transfer.artifact.predictor import Predictor
 from tfhub_transfer.artifact.releases import find_release
 from tfhub_transfer.artifact.serving_files import write_serving_files
+from tfhub_transfer.artifact.settings import ExportConfig
 from tfhub_transfer.artifact.signatures import save_classifier, without_activation
 from tfhub_transfer.artifact.sizing import measure
 from tfhub_transfer.artifact.version_directory import new_version
 from tfhub_transfer.artifact.warmup import write_warm_up
-from tfhub_transfer.config import ExportConfig
 from tfhub_transfer.errors import ArtifactError
 from tfhub_transfer.evaluation.calibration import Calibration, calibrate
 from tfhub_transfer.evaluation.predictions import Predictions

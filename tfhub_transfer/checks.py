@@ -1,0 +1,112 @@
+"""What a setting may be, and which settings go together."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tfhub_transfer.errors import ConfigError
+
+if TYPE_CHECKING:
+    from tfhub_transfer.config import Config
+
+__all__ = ["at_least", "check_together", "regular_expression", "within"]
+
+# What says how the encoder's weights move.
+_MOVING = (
+    "trainable",
+    "groups",
+    "last_layers",
+    "unfreezing",
+    "layer_decay",
+    "encoder_learning_rate",
+    "precision",
+)
+
+
+def within(name: str, value: float, low: float, high: float) -> None:
+    """Raise ConfigError unless a setting is from `low` to `high`."""
+    if not low <= value <= high:
+        raise ConfigError(f"{name} must be from {low:.10g} to {high:.10g}. Received: {value!r}")
+
+
+def regular_expression(name: str, pattern: str) -> None:
+    """Raise ConfigError unless a setting is a regular expression."""
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ConfigError(
+            f"{name} must be a regular expression ({error}). Received: {pattern!r}"
+        ) from error
+
+
+def at_least(name: str, value: float | None, low: float) -> None:
+    """Raise ConfigError unless a setting is `low` or more, or not given."""
+    if value is not None and not value >= low:  # NaN compares false
+        raise ConfigError(f"{name} must be at least {low:g}. Received: {value!r}")
+
+
+def check_together(config: Config) -> None:
+    """Raise ConfigError where settings exclude each other, or one would be of no effect."""
+    if config.training.strategy == "distillation":
+        _check_distillation(config)
+    elif config.training.strategy == "contrastive":
+        _check_contrastive(config)
+    if config.data.stages and config.training.unfreezing == "gradual":
+        raise ConfigError(
+            f"Stages are of growing data or of gradual unfreezing: give one. Received: data.stages "
+            f"{list(config.data.stages)}, training.unfreezing gradual"
+        )
+    if not _moves_encoder(config):
+        _check_frozen(config)
+
+
+def _moves_encoder(config: Config) -> bool:
+    strategy = config.training.strategy
+    if strategy == "distillation":
+        strategy = config.distillation.student
+    return strategy in ("fine_tuning", "contrastive")
+
+
+def _check_frozen(config: Config) -> None:
+    fields = type(config.training).__dataclass_fields__
+    given = {name: getattr(config.training, name) for name in _MOVING}
+    given = {name: value for name, value in given.items() if value != fields[name].default}
+    if given:
+        settings = ", ".join(f"training.{name} {value!r}" for name, value in given.items())
+        raise ConfigError(
+            f"With feature_extraction no weight of the encoder moves, and what says how they move "
+            f"would be of no effect: leave it out, or give --training.strategy fine_tuning. "
+            f"Received: {settings}"
+        )
+    if (config.data.word_dropout or config.data.word_swap) and config.encoder.cache:
+        raise ConfigError(
+            f"data.word_dropout and data.word_swap change texts in each epoch, and the feature "
+            f"cache holds what they were before: add --encoder.cache false, or let the encoder "
+            f"move with --training.strategy fine_tuning. Received: strategy "
+            f"{config.training.strategy!r} with the cache"
+        )
+
+
+def _check_distillation(config: Config) -> None:
+    teacher = config.distillation.teacher
+    if teacher is None:
+        raise ConfigError(
+            "Strategy distillation needs a finished run to learn from: add "
+            "--distillation.teacher DIR. Received: none"
+        )
+    if config.run and Path(teacher).resolve() == Path(config.run).resolve():
+        raise ConfigError(f"A run cannot be its own teacher. Received: --run {config.run}")
+
+
+def _check_contrastive(config: Config) -> None:
+    staged = {
+        "data.stages": list(config.data.stages),
+        "training.unfreezing": "gradual" if config.training.unfreezing == "gradual" else "",
+    }
+    if given := [f"{name} {value}" for name, value in staged.items() if value]:
+        raise ConfigError(
+            f"Strategy contrastive trains on pairs once, then the head: it has no stages. "
+            f"Accepted: strategy fine_tuning with them. Received: {', '.join(given)}"
+        )
