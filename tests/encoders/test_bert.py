@@ -173,6 +173,50 @@ def test_bfloat16_products_are_close(built: Path) -> None:
     assert 0.999 < cosines.min() < 1
 
 
+def gradients(layer: HubLayer, precision: str) -> dict[str, np.ndarray]:
+    layer.train_in(precision)
+    with tf.GradientTape() as tape:
+        vectors = layer(tf.constant(["the good film !", "bad", ""]), training=True)
+        loss = tf.reduce_sum(vectors * tf.range(vectors.shape[1], dtype=tf.float32))
+    weights = {weight.path: weight.value for weight in layer.trainable_weights}
+    found = tape.gradient(loss, weights)
+    return {path: tf.convert_to_tensor(g).numpy() for path, g in found.items()}
+
+
+def test_training_in_bfloat16_gives_float32_gradients_that_are_close(tmp_path: Path) -> None:
+    built = tiny.write_bert(tmp_path, hidden_dropout_prob=0.0)
+    layer = HubLayer(resolve(str(built)), trainable=True)
+    exact, fast = gradients(layer, "float32"), gradients(layer, "bfloat16")
+    assert exact.keys() == fast.keys()
+    for path, wanted in exact.items():
+        received = fast[path]
+        assert received.dtype == np.float32
+        assert np.abs(received - wanted).max() <= 0.05 * np.abs(wanted).max() + 1e-4, path
+    assert any(not np.array_equal(fast[path], exact[path]) for path in exact)
+
+
+def test_training_in_bfloat16_drops_out_and_measuring_does_not(built: Path) -> None:
+    layer = HubLayer(resolve(str(built)), trainable=True)
+    layer.train_in("bfloat16")
+    texts = tf.constant(TEXTS)
+    first, second = (layer(texts, training=True).numpy() for _ in range(2))
+    assert not np.array_equal(first, second)
+    plain = HubLayer(resolve(str(built)))
+    np.testing.assert_array_equal(layer(texts, training=False), plain(texts))
+    layer.trainable = False
+    np.testing.assert_array_equal(layer(texts, training=True), plain(texts))
+
+
+def test_training_in_bfloat16_where_an_older_version_built_it(built: Path) -> None:
+    layer = HubLayer(resolve(str(built)))
+    del layer.model.train_bfloat16
+    with pytest.raises(
+        EncoderError,
+        match=r"build it anew.*--training\.precision float32\. Received: 'bfloat16'",
+    ):
+        layer.train_in("bfloat16")
+
+
 def test_dropout_repeats_from_a_fresh_load_and_differs_between_calls(built: Path) -> None:
     def three_calls() -> list[np.ndarray]:
         preprocess, encoder = load(built)

@@ -234,7 +234,7 @@ def test_single_models(name, handle, kind, width, language):
 
 @pytest.mark.parametrize(
     ("name", "kind", "width", "size_mb"),
-    [("minilm-l6", "transformer", 384, 91), ("minilm-static", "text_embedding", 256, 8)],
+    [("minilm-l6", "transformer", 384, 91), ("minilm-static", "text_embedding", 256, 6)],
 )
 def test_built_models(name, kind, width, size_mb):
     spec = CATALOGUE[name]

@@ -59,9 +59,7 @@ class BulkEncoder:
             )
 
         def model(inputs: Any) -> tf.Tensor:
-            if precision == "bfloat16":
-                return layer.model.encode_bfloat16(inputs)["pooled_output"]
-            return layer.vectors(inputs)
+            return layer.vectors(inputs, precision=precision)
 
         # Traced once for every batch shape; the outputs that are not asked for are pruned.
         token_spec = tf.TensorSpec([None, None], tf.int32)

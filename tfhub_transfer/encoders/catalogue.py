@@ -285,7 +285,7 @@ def _minilm() -> Iterator[EncoderSpec]:
         handle=f"{MINILM}#static",
         kind="text_embedding",
         width=256,
-        size_mb=8,
+        size_mb=6,
         description="English token vectors distilled from minilm-l6, shipped in the package.",
         **shared,
     )

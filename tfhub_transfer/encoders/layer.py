@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import re
 from pathlib import Path
@@ -13,6 +14,8 @@ import tensorflow as tf
 import tensorflow_text  # noqa: F401  (registers the ops that preprocessors use)
 from tensorflow.core.protobuf import saved_model_pb2
 
+from tfhub_transfer.encoders.depth import level_of, number_of_layers
+from tfhub_transfer.encoders.first_layers import first_layers, like_the_whole
 from tfhub_transfer.encoders.resolve import Encoder, resolve
 from tfhub_transfer.errors import EncoderError
 
@@ -36,6 +39,8 @@ class HubLayer(keras.layers.Layer):
             the padding, which `keras.layers.Masking` recognises.
         trainable: whether weights move; a frozen layer also runs without dropout.
         moving: of a trainable layer, a regular expression for the paths of the weights that move.
+        layers: of a transformer, use only this many of its first layers. The last of them is
+            pooled as the encoder pools its own, without a pooler; weights above it do not move.
         offline: never open a socket to find the encoder.
         **kwargs: of `keras.layers.Layer`.
 
@@ -50,6 +55,7 @@ class HubLayer(keras.layers.Layer):
         output: Literal["pooled", "sequence"] = "pooled",
         trainable: bool = False,
         moving: str = ".*",
+        layers: int | None = None,
         offline: bool = False,
         **kwargs: Any,
     ):
@@ -73,7 +79,12 @@ class HubLayer(keras.layers.Layer):
         # In the SavedModel's order, which `variables` does not keep when flags change.
         self._adopted = self._adopt_variables()
         self.movable = [weight for weight in self._adopted if weight.trainable]
+        self.depth = number_of_layers(weight.path for weight in self.movable)
+        self.layers = layers
+        if layers is not None:
+            self._cut(layers)
         self._own_checksums = [_checksum(weight) for weight in self._adopted]
+        self.precision = "float32"  # of the products in training; `train_in` changes it
         self.moving = moving
         if trainable:
             self.move(moving)
@@ -81,6 +92,12 @@ class HubLayer(keras.layers.Layer):
             self._set_flags()
         self.width = self._probe_width()
         self.built = True
+
+    @property
+    def fingerprint(self) -> str:
+        """What the published vectors are a function of: the encoder's fingerprint, and the cut."""
+        cut = "" if self.layers is None else f"-{self.layers}-layers"
+        return f"{self.encoder.fingerprint}{cut}"
 
     @property
     def loaded(self) -> list[Any]:
@@ -106,6 +123,24 @@ class HubLayer(keras.layers.Layer):
             adopted.append(weight)
         return adopted
 
+    def _cut(self, layers: int) -> None:
+        """Put the first layers in the place of the whole encoder."""
+        if not 1 <= layers <= self.depth:
+            has = f"has {self.depth} layers" if self.depth else "is a text embedding without layers"
+            raise EncoderError(
+                f"{self.encoder.handle} {has}: encoder.layers takes the first ones of a "
+                f"transformer. Received: {layers}"
+            )
+        self._pool = like_the_whole(self._outputs, self.preprocess)
+        # one for each way of calling the encoder, made when it is used
+        self._first_layers = functools.cache(
+            lambda **call: first_layers(lambda tokens: self._outputs(tokens, **call), layers)
+        )
+        for weight in self.movable:
+            weight.trainable = level_of(weight.path, self.depth) < layers
+        self.movable = [weight for weight in self.movable if weight.trainable]
+        self.depth = layers
+
     def _probe_width(self) -> int:
         try:
             shape = self.vectors(tf.constant(["a"])).shape
@@ -123,7 +158,9 @@ class HubLayer(keras.layers.Layer):
 
     def call(self, inputs: Any, training: bool | None = None) -> tf.Tensor:
         """Return float[B, D], or float[B, S, D] for the sequence output, in the compute dtype."""
-        vectors = self.vectors(inputs, training=bool(training) and self.trainable)
+        training = bool(training) and self.trainable
+        precision = self.precision if training else "float32"
+        vectors = self.vectors(inputs, training=training, precision=precision)
         if not self.trainable:
             vectors = tf.stop_gradient(vectors)
         return tf.cast(vectors, self.compute_dtype)
@@ -137,17 +174,44 @@ class HubLayer(keras.layers.Layer):
         tokens: dict[str, tf.Tensor] = self._preprocess(texts)
         return tokens
 
-    def vectors(self, inputs: Any, *, training: bool = False) -> tf.Tensor:
-        """Return the encoder's own float32 output, whatever this layer's dtype policy."""
+    def _outputs(self, inputs: Any, *, training: bool = False, precision: str = "float32") -> Any:
+        """Call the loaded object."""
+        if precision == "bfloat16":
+            if training:
+                return self.model.train_bfloat16(inputs)
+            return self.model.encode_bfloat16(inputs)
+        return self.model(inputs, **({"training": training} if self._takes_training else {}))
+
+    def vectors(
+        self, inputs: Any, *, training: bool = False, precision: str = "float32"
+    ) -> tf.Tensor:
+        """Return the encoder's own float32 output, whatever this layer's dtype policy.
+
+        Args:
+            inputs: string[B], or a transformer's tokens.
+            training: whether dropout is applied.
+            precision: of the matrix products.
+        """
+        call: dict[str, Any] = {"training": training, "precision": precision}
         if self._preprocess is not None and not isinstance(inputs, dict):
             inputs = self._preprocess(inputs)
-        arguments = {"training": training} if self._takes_training else {}
-        outputs = self.model(inputs, **arguments)
+            if training:
+                inputs = _without_common_padding(inputs)
         if self._preprocess is None:
-            return outputs
-        if self.output_kind == "pooled":
-            return outputs["pooled_output" if "pooled_output" in outputs else "default"]
-        return outputs["sequence_output"] * tf.cast(inputs["input_mask"], tf.float32)[..., None]
+            return self._outputs(inputs, **call)
+        mask = inputs["input_mask"]
+        if self.layers is not None:
+            with tf.init_scope():  # not within the graph that is being traced
+                encode = self._first_layers(**call)
+            sequence = encode(inputs)
+            if self.output_kind == "pooled":
+                return self._pool(sequence, mask)
+        else:
+            outputs = self._outputs(inputs, **call)
+            if self.output_kind == "pooled":
+                return outputs["pooled_output" if "pooled_output" in outputs else "default"]
+            sequence = outputs["sequence_output"]
+        return sequence * tf.cast(mask, tf.float32)[..., None]
 
     def compute_output_spec(self, inputs: Any, training: bool | None = None) -> keras.KerasTensor:
         """Return the symbolic output, so that building a model needs no call of the encoder."""
@@ -207,6 +271,25 @@ class HubLayer(keras.layers.Layer):
         self._set_flags()
         return moving
 
+    def train_in(self, precision: Literal["float32", "bfloat16"]) -> None:
+        """Choose the precision of the matrix products in training, gradients included.
+
+        Weights stay float32, and so do norms, softmax and residual stream. It is no part of the
+        model: a saved one computes in float32, whatever it was trained in.
+
+        Raises:
+            EncoderError: bfloat16 was asked for and the SavedModel has no function for it.
+        """
+        if precision == "bfloat16" and not hasattr(self.model, "train_bfloat16"):
+            older = hasattr(self.model, "encode_bfloat16")
+            advice = "build it anew, for an older version built it, or use" if older else "use"
+            raise EncoderError(
+                f"{self.encoder.handle} has no function for training with bfloat16 products: "
+                f"transformers that `python -m tfhub_transfer.encoders build` made have. Accepted: "
+                f"{advice} --training.precision float32. Received: {precision!r}"
+            )
+        self.precision = precision
+
     @property
     def repeatable(self) -> bool:
         """Whether training the SavedModel twice can give the same weights.
@@ -231,6 +314,7 @@ class HubLayer(keras.layers.Layer):
             "output": self.output_kind,
             "trainable": self.trainable,
             "moving": self.moving,
+            "layers": self.layers,
             "offline": self.offline,
         }
 
@@ -262,6 +346,12 @@ def _load(path: Path) -> Any:
             f"module has to be exchanged for its TF2 version. Received: {path}"
         )
     return loaded
+
+
+def _without_common_padding(tokens: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """Cut tokens, int32[B, S], to the longest row: TF Hub's preprocessors pad all to one length."""
+    longest = tf.reduce_max(tf.reduce_sum(tokens["input_mask"], axis=1))
+    return {name: value[:, :longest] for name, value in tokens.items()}
 
 
 def _takes_training(model: Any) -> bool:
