@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -21,6 +23,7 @@ def examples_of(labels: object, texts: list[str] | None = None) -> Examples:
 
 
 UNEVEN = examples_of([0] * 50 + [1] * 20 + [2] * 5)
+TARGETS = partial(UNEVEN.targets, 3)
 SEVERAL = examples_of([[1, 0, 0]] * 6 + [[1, 1, 0]] * 2 + [[0, 0, 0]] * 2)
 
 
@@ -93,18 +96,49 @@ def test_several_labels_cannot_be_sampled(balance):
 
 def test_class_weights_make_all_classes_count_alike():
     order = Order(UNEVEN, 3, balance="class_weight")
-    targets = UNEVEN.targets(3)
-    weights = order.weights(targets)
+    targets, everything = UNEVEN.targets(3), np.arange(75)
+    weights = order.weights(everything)
     assert weights.dtype == np.float32
     np.testing.assert_allclose(targets.T @ weights, [25, 25, 25], rtol=1e-5)
-    np.testing.assert_array_equal(Order(UNEVEN, 3).weights(targets), np.ones(75))
+    np.testing.assert_array_equal(Order(UNEVEN, 3).weights(everything), np.ones(75))
 
 
 def test_weights_of_several_labels_are_their_mean():
     order = Order(SEVERAL, 2 + 1, balance="class_weight")
     # ten marks on two classes that occur: 10 / (2 * 8) and 10 / (2 * 2)
-    targets = np.float32([[1, 0, 0], [1, 1, 0], [0, 0, 0]])
-    np.testing.assert_allclose(order.weights(targets), [0.625, (0.625 + 2.5) / 2, 1.0])
+    np.testing.assert_allclose(order.weights(np.array([0, 6, 9])), [0.625, (0.625 + 2.5) / 2, 1.0])
+
+
+LENGTHS = np.random.default_rng(0).integers(1, 60, 1000)
+MANY = examples_of([0] * 700 + [1] * 300)
+
+
+@pytest.mark.parametrize("balance", ["none", "oversample", "undersample"])
+def test_batches_of_like_length(balance):
+    plain = Order(MANY, 2, balance=balance, seed=1)
+    order = Order(MANY, 2, balance=balance, seed=1, lengths=LENGTHS, batch_size=8)
+    again = Order(MANY, 2, balance=balance, seed=1, lengths=LENGTHS, batch_size=8)
+    first, second = drawn(order, 0), drawn(order, 1)
+    np.testing.assert_array_equal(drawn(again, 1), second)
+    assert not np.array_equal(first, second)
+    np.testing.assert_array_equal(np.sort(first), np.sort(drawn(plain, 0)))
+    for positions in (first, second):
+        spread = np.ptp(LENGTHS[positions[: len(order) // 8 * 8].reshape(-1, 8)], axis=1)
+        assert spread.mean() < 4, "of at most 59; without sorting it is about 46"
+        means = LENGTHS[positions[: len(order) // 8 * 8].reshape(-1, 8)].mean(axis=1)
+        assert abs(np.corrcoef(means[1:], means[:-1])[0, 1]) < 0.4, "batches are in no order"
+
+
+def test_the_smaller_batch_comes_last():
+    lengths = np.arange(75)
+    order = Order(UNEVEN, 3, lengths=lengths, batch_size=8)
+    ends = [set(drawn(order, epoch)[72:].tolist()) for epoch in range(40)]
+    assert len(set.union(*ends)) > 50, "it is drawn from all lengths"
+
+
+def test_fewer_examples_than_a_batch():
+    order = Order(UNEVEN, 3, lengths=np.arange(75), batch_size=100)
+    np.testing.assert_array_equal(np.sort(drawn(order)), np.arange(75))
 
 
 VECTORS = np.arange(75, dtype=np.float32)[:, None] * [1.0, 10.0]
@@ -118,7 +152,7 @@ def features(positions: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("rows_at_once", [10, 2048])
 def test_batches_hold_every_example_once_with_its_target(monkeypatch, size, rows_at_once):
     monkeypatch.setattr("tfhub_transfer.data.pipeline._ROWS_AT_ONCE", rows_at_once)
-    dataset = batches(features, UNEVEN, 3, size)
+    dataset = batches(features, UNEVEN, TARGETS, size)
     assert int(dataset.cardinality()) == -(-75 // size)
     parts = list(dataset.as_numpy_iterator())
     assert [len(x) for x, _, _ in parts] == [size] * (75 // size) + [75 % size] * (75 % size > 0)
@@ -130,7 +164,7 @@ def test_batches_hold_every_example_once_with_its_target(monkeypatch, size, rows
 
 def test_batches_in_order_carry_their_own_targets_and_weights():
     order = Order(UNEVEN, 3, balance="class_weight", seed=3)
-    dataset = batches(features, UNEVEN, 3, 8, order=order)
+    dataset = batches(features, UNEVEN, TARGETS, 8, order=order)
     for epoch in (0, 1, 0):
         order.epoch = epoch
         columns = zip(*dataset.as_numpy_iterator(), strict=True)
@@ -138,19 +172,19 @@ def test_batches_in_order_carry_their_own_targets_and_weights():
         positions = order.positions()
         np.testing.assert_array_equal(x[:, 0], positions)
         np.testing.assert_array_equal(y, UNEVEN.targets(3, positions))
-        np.testing.assert_array_equal(w, order.weights(y))
+        np.testing.assert_array_equal(w, order.weights(positions))
 
 
 def test_oversampled_batches_have_the_length_they_promise():
     order = Order(UNEVEN, 3, balance="oversample")
-    dataset = batches(features, UNEVEN, 3, 64, order=order)
+    dataset = batches(features, UNEVEN, TARGETS, 64, order=order)
     assert int(dataset.cardinality()) == 3
     assert [len(x) for x, _, _ in dataset] == [64, 64, 22]
 
 
 def test_texts_are_features_too():
     examples = examples_of([0, 1, 1], ["naïve", "", "日本"])
-    dataset = batches(text_features(examples), examples, 2, 2)
+    dataset = batches(text_features(examples), examples, partial(examples.targets, 2), 2)
     spec = dataset.element_spec[0]
     assert (spec.dtype, spec.shape.as_list()) == (tf.string, [None])
     texts = np.concatenate([x.numpy() for x, _, _ in dataset])
@@ -158,6 +192,7 @@ def test_texts_are_features_too():
 
 
 def test_several_labels_are_multi_hot():
-    targets = np.concatenate([y for _, y, _ in batches(lambda p: p, SEVERAL, 3, 4)])
+    dataset = batches(lambda p: p, SEVERAL, partial(SEVERAL.targets, 3), 4)
+    targets = np.concatenate([y for _, y, _ in dataset])
     np.testing.assert_array_equal(targets, SEVERAL.labels)
     assert targets.dtype == np.float32

@@ -12,7 +12,7 @@ from tfhub_transfer.data.intake import Intake
 from tfhub_transfer.data.stratify import draw_fraction
 from tfhub_transfer.errors import DataError
 
-_STREAMS = {"test": 0, "validation": 1, "limit": 2, "shots": 3, "lengths": 4}
+_STREAMS = {"test": 0, "validation": 1, "limit": 2, "shots": 3, "lengths": 4, "stages": 5}
 
 
 def stream(seed: int, name: str) -> np.random.Generator:

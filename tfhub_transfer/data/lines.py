@@ -15,6 +15,8 @@ _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 Format = Literal["lines", "csv", "tsv", "jsonl"]
 
+FORMATS: dict[str, Format] = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".txt": "lines"}
+
 
 def read_records(
     stream: TextIO, format: Format, text_column: str, name: str
