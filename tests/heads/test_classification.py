@@ -17,10 +17,14 @@ ONE_HOT = np.eye(3, dtype=np.float32)[np.arange(24) % 3]
 MULTI_HOT = np.random.default_rng(1).integers(0, 2, (24, 3)).astype(np.float32)
 
 
-@pytest.mark.parametrize("hidden", [(), (16,), (16, 8)])
+@pytest.mark.parametrize(
+    ("hidden", "bottleneck"), [((), None), ((16,), None), ((16, 8), None), ((), 2), ((8,), 3)]
+)
 @pytest.mark.parametrize("multi_label", [False, True])
-def test_the_contract_of_a_head(hidden, multi_label):
-    config = HeadConfig(hidden=hidden, l2=1e-4, label_smoothing=0.1, activation="gelu")
+def test_the_contract_of_a_head(hidden, bottleneck, multi_label):
+    config = HeadConfig(
+        hidden=hidden, bottleneck=bottleneck, l2=1e-4, label_smoothing=0.1, activation="gelu"
+    )
     head = ClassificationHead(config, LABELS, multi_label=multi_label)
     check_head(head, WIDTH, MULTI_HOT if multi_label else ONE_HOT)
 
@@ -34,6 +38,15 @@ def test_sizes_and_activation():
     dense = [layer for layer in layers if isinstance(layer, keras.layers.Dense)]
     assert [layer.units for layer in dense] == [7, 4, 3]
     assert [layer.activation.__name__ for layer in dense] == ["tanh", "tanh", "softmax"]
+
+
+def test_a_bottleneck_is_a_projection_before_all_else():
+    model = network(hidden=(7,), bottleneck=2, l2=0.5)
+    assert [layer.name for layer in model.layers][:2] == ["bottleneck", "dropout_0"]
+    assert model.get_layer("hidden_0").kernel.shape == (2, 7)
+    projection = model.get_layer("bottleneck")
+    assert projection.activation is keras.activations.linear
+    assert len(model.losses) == 3
 
 
 def test_an_unknown_activation():

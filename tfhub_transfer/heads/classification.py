@@ -9,12 +9,13 @@ import numpy as np
 
 from tfhub_transfer.errors import ConfigError
 from tfhub_transfer.heads.head import Head
+from tfhub_transfer.heads.losses import FocalCrossentropy
 
 _THRESHOLD = 0.5  # from which a label applies, where several may
 
 
 class ClassificationHead(Head):
-    """Dense layers to one probability per class.
+    """A linear bottleneck, if one is asked for, and dense layers to one probability per class.
 
     Classes exclude each other (softmax, cross-entropy), or with `multi_label` do not (sigmoid,
     binary cross-entropy).
@@ -35,6 +36,12 @@ class ClassificationHead(Head):
                 f"Received: {config.activation!r}"
             ) from None
         layers: list[Any] = [keras.Input((width,), name="vector")]
+        if config.bottleneck is not None:
+            layers.append(
+                keras.layers.Dense(
+                    config.bottleneck, kernel_regularizer=self._penalty(), name="bottleneck"
+                )
+            )
         for index, units in enumerate(config.hidden):
             layers.append(keras.layers.Dropout(config.dropout, name=f"dropout_{index}"))
             layers.append(
@@ -62,13 +69,16 @@ class ClassificationHead(Head):
         return keras.regularizers.L2(self.config.l2) if self.config.l2 else None
 
     def loss(self) -> keras.losses.Loss:
-        """Return cross-entropy against one-hot or multi-hot targets, float32[B, C]."""
+        """Return cross-entropy, or focal loss, against one-hot or multi-hot targets[B, C]."""
+        smoothing = self.config.label_smoothing
+        if self.config.loss == "focal":
+            return FocalCrossentropy(self.config.focal_gamma, smoothing, self.multi_label)
         kind = (
             keras.losses.BinaryCrossentropy
             if self.multi_label
             else keras.losses.CategoricalCrossentropy
         )
-        return kind(label_smoothing=self.config.label_smoothing)
+        return kind(label_smoothing=smoothing)
 
     def metrics(self) -> list[keras.metrics.Metric]:
         """Return the accuracy: of the top class, or of each label on its own."""
