@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from tfhub_transfer.heads.head import Head
-from tfhub_transfer.training.optimizer import GroupedAdam
+from tfhub_transfer.training.optimizer import LazyAdamW
 
 
 def check_head(head: Head, width: int, targets: np.ndarray) -> None:
@@ -40,7 +40,7 @@ def check_head(head: Head, width: int, targets: np.ndarray) -> None:
     again.set_weights(network.get_weights())
     np.testing.assert_array_equal(keras.ops.convert_to_numpy(again(vectors)), probabilities)
 
-    network.compile(GroupedAdam(0.01), head.loss(), weighted_metrics=head.metrics())
+    network.compile(LazyAdamW(0.01), head.loss(), weighted_metrics=head.metrics())
     before = network.evaluate(vectors, targets, verbose=0, return_dict=True)
     network.fit(vectors, targets, epochs=1, batch_size=rows, verbose=0)
     after = network.evaluate(vectors, targets, verbose=0, return_dict=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from tfhub_transfer.data.pipeline import Order, batches
 from tfhub_transfer.heads.classification import ClassificationHead
 from tfhub_transfer.runs import Run
 from tfhub_transfer.training.loop import Progress, fit
+from tfhub_transfer.training.objective import Objective
 
 WIDTH, ROWS = 6, 96
 
@@ -65,11 +67,18 @@ class Problem:
         model, head = self.model(hidden)
         order = Order(self.train, 3, seed=self.seed)
         size = config.batch_size
+        objective = Objective(
+            head.loss(),
+            tuple(head.metrics()),
+            lambda examples, positions: examples.targets(3, positions),
+        )
+        targets = partial(objective.targets, self.train)
+        validation_targets = partial(objective.targets, self.validation)
         progress = fit(
             model,
-            head,
-            batches(self.train_vectors, self.train, 3, size, order=order),
-            batches(self.validation_vectors, self.validation, 3, size),
+            objective,
+            batches(self.train_vectors, self.train, targets, size, order=order),
+            batches(self.validation_vectors, self.validation, validation_targets, size),
             order=order,
             config=config,
             run=Run(folder),

@@ -12,7 +12,7 @@ import pytest
 from tests import trained
 from tests.encoders import tiny
 from tfhub_transfer.config import Config, EncoderConfig
-from tfhub_transfer.errors import EncoderError
+from tfhub_transfer.errors import EncoderError, RunError
 from tfhub_transfer.training.classifier import Classifier
 
 TEXTS = ["the good film", "bad", ""]
@@ -76,4 +76,11 @@ def test_an_encoder_that_is_gone_is_named(config, tmp_path):
     run, _ = saved(config)
     shutil.rmtree(tmp_path / "encoder")
     with pytest.raises(EncoderError, match=r"local encoder is not known .*encoder@sha256:"):
+        Classifier.load(run)
+
+
+def test_metrics_that_do_not_say_what_is_answered(config):
+    run, _ = saved(config)
+    run.write_json("metrics.json", {"labels": ["a", "b"]})
+    with pytest.raises(RunError, match=r"multi_label should be there\. Received: .*metrics\.json"):
         Classifier.load(run)

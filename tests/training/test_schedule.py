@@ -30,6 +30,18 @@ def test_the_fall(decay, expected):
     assert rates(decay, 40, 60, 80, 100) == pytest.approx(expected, abs=1e-6)
 
 
+def test_the_slanted_triangle_is_ulmfit_s():
+    # equation 3 of arXiv 1801.06146 with T = 100, cut_frac = 0.2, ratio = 32
+    def rate(step: int) -> float:
+        p = step / 20 if step < 20 else 1 - (step - 20) / (20 * (1 / 0.2 - 1))
+        return 2.0 * (1 + p * 31) / 32
+
+    # our rise is a step ahead, so that the first one learns as with the other schedules
+    assert rates("slanted", 0, 9, 19) == pytest.approx([rate(1), rate(10), rate(20)])
+    assert rates("slanted", 20, 60, 99, 100) == pytest.approx([rate(s) for s in (20, 60, 99, 100)])
+    assert rates("slanted", 100, 130) == pytest.approx([2.0 / 32] * 2)
+
+
 @pytest.mark.parametrize("decay", ["linear", "cosine"])
 def test_past_the_end_it_stays_at_zero(decay):
     assert rates(decay, 130) == pytest.approx([0.0], abs=1e-6)

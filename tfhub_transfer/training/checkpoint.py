@@ -20,7 +20,7 @@ def save(
     target: Path, model: keras.Model, progress: dict[str, Any], *, optimizer: bool = True
 ) -> None:
     """Write what moves in `model`, its optimizer's state and `progress`, a JSON value."""
-    values = {f"model/{i}": np.asarray(v) for i, v in enumerate(_moving(model))}
+    values = {f"model/{i}": np.asarray(v) for i, v in enumerate(moving(model))}
     if optimizer:
         values |= {f"optimizer/{i}": np.asarray(v) for i, v in enumerate(model.optimizer.variables)}
     with atomic_path(target) as temporary:
@@ -33,7 +33,7 @@ def load(source: Path, model: keras.Model, *, optimizer: bool = True) -> dict[st
     Raises:
         RunError: the file is damaged, or of a model with other weights.
     """
-    variables = {f"model/{i}": v for i, v in enumerate(_moving(model))}
+    variables = {f"model/{i}": v for i, v in enumerate(moving(model))}
     if optimizer:
         model.optimizer.build(model.trainable_variables)
         variables |= {f"optimizer/{i}": v for i, v in enumerate(model.optimizer.variables)}
@@ -59,7 +59,7 @@ def load(source: Path, model: keras.Model, *, optimizer: bool = True) -> dict[st
         ) from error
 
 
-def _moving(model: keras.Model) -> list[Any]:
+def moving(model: keras.Model) -> list[Any]:
     """Return all variables but the weights of frozen encoders, which their handle brings back."""
     fixed = {
         id(weight)

@@ -47,7 +47,12 @@ class Classifier:
         cls, config: Config, labels: Sequence[str], *, multi_label: bool
     ) -> Classifier:
         """Return an untrained classifier as `config` asks for it."""
-        encoder = HubLayer(config.encoder.name, offline=config.encoder.offline, name="encoder")
+        encoder = HubLayer(
+            config.encoder.name,
+            layers=config.encoder.layers,
+            offline=config.encoder.offline,
+            name="encoder",
+        )
         head: Head = TASKS.load(config.task)(config.head, labels, multi_label=multi_label)
         return cls(head, encoder, head.network(encoder.width))
 
@@ -61,6 +66,11 @@ class Classifier:
         """
         config = config_from_dict(run.load_config())
         described = run.load_metrics()
+        if missing := {"labels", "multi_label"} - described.keys():
+            raise RunError(
+                f"The run's metrics do not say what its model answers: "
+                f"{', '.join(sorted(missing))} should be there. Received: {run.metrics_file}"
+            )
         try:
             model = keras.models.load_model(run.model_file, compile=False)
         except (TypeError, ValueError, KeyError, OSError, zipfile.BadZipFile) as error:

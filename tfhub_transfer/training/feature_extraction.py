@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Sequence
 
 import numpy as np
+import tensorflow as tf
 
+from tfhub_transfer.data.augmentation import augmented_features
 from tfhub_transfer.data.examples import Dataset, Examples
 from tfhub_transfer.data.pipeline import Features, Order, batches, text_features
 from tfhub_transfer.encoders.bulk import BulkEncoder
 from tfhub_transfer.encoders.cache import FeatureCache
 from tfhub_transfer.training.classifier import Classifier
-from tfhub_transfer.training.loop import fit
+from tfhub_transfer.training.objective import Objective
+from tfhub_transfer.training.stages import fit_stages, plan
 from tfhub_transfer.training.strategy import Outcome, Strategy
 
 _TEXTS_AT_ONCE = 4096
@@ -35,7 +39,7 @@ class FeatureExtraction(Strategy):
         start = time.monotonic()
         if config.encoder.cache:
             cache = FeatureCache.open(
-                encoder.encoder.fingerprint,
+                encoder.fingerprint,
                 width=encoder.width,
                 precision=config.encoder.precision,
             )
@@ -50,22 +54,38 @@ class FeatureExtraction(Strategy):
             model, steps_per_call = classifier.network, _STEPS_PER_CALL
         else:
             encode, features, model, steps_per_call = bulk, text_features, classifier.model, 1
-        train, validation = features(data.train), features(data.validation)
+        features = functools.cache(features)  # of each split, not of each use
+        features(data.train), features(data.validation)
         if config.encoder.cache:
             features(data.test)  # so that the time to encode is that of all texts
         encode_seconds = time.monotonic() - start
 
-        classes, size = len(data.labels), config.training.batch_size
-        order = Order(data.train, classes, balance=config.data.balance, seed=config.seed)
-        progress = fit(
+        objective = self.objective or Objective.ground_truth(
+            classifier.head, data, truncate=config.training.truncate_loss
+        )
+
+        def batches_of(examples: Examples, order: Order | None = None) -> tf.data.Dataset:
+            targets = functools.partial(objective.targets, examples)
+            size, taken = config.training.batch_size, features(examples)
+            if order and not config.encoder.cache:
+                taken = augmented_features(examples, order, config.data, seed=config.seed)
+            return batches(taken, examples, targets, size, order=order)
+
+        def train(examples: Examples) -> tuple[Order, tf.data.Dataset]:
+            order = Order(
+                examples, len(data.labels), balance=config.data.balance, seed=config.seed
+            )
+            return order, batches_of(examples, order)
+
+        progress, details = fit_stages(
+            plan(config, data),
             model,
-            classifier.head,
-            batches(train, data.train, classes, size, order=order),
-            batches(validation, data.validation, classes, size),
-            order=order,
-            config=config.training,
+            objective,
+            train,
+            batches_of(data.validation),
+            encoder=encoder,
+            config=config,
             run=self.run,
-            resume=config.resume,
             steps_per_call=steps_per_call,
         )
-        return Outcome(progress, encode_seconds, encode)
+        return Outcome(progress, encode_seconds, encode, details=details)

@@ -2,36 +2,78 @@
 
 from __future__ import annotations
 
+import functools
+
+import numpy as np
+import tensorflow as tf
+
 from tfhub_transfer.config import ENCODER_LEARNING_RATES
-from tfhub_transfer.data.examples import Dataset
-from tfhub_transfer.data.pipeline import Order, batches, text_features
+from tfhub_transfer.data.augmentation import augmented_features
+from tfhub_transfer.data.examples import Dataset, Examples
+from tfhub_transfer.data.pipeline import Features, Order, batches, text_features
 from tfhub_transfer.encoders.bulk import BulkEncoder
+from tfhub_transfer.encoders.lengths import token_counts
 from tfhub_transfer.training.classifier import Classifier
-from tfhub_transfer.training.loop import fit
+from tfhub_transfer.training.groups import rates_of
+from tfhub_transfer.training.objective import Objective
+from tfhub_transfer.training.stages import fit_stages, plan
 from tfhub_transfer.training.strategy import Outcome, Strategy
+
+_TEXTS_AT_ONCE = 4096
 
 
 class FineTuning(Strategy):
-    """Trains strings-in; `training.trainable` chooses the encoder's weights by their path."""
+    """Trains strings-in; `training.groups` says which of the encoder's weights move, how fast."""
 
     def fit(self, classifier: Classifier, data: Dataset) -> Outcome:
-        """Train the head and the chosen weights of the encoder."""
-        config = self.config
-        encoder = classifier.encoder
-        moving = encoder.move(config.training.trainable)
+        """Train the head and the chosen weights of the encoder, in one stage or several."""
+        config, encoder = self.config, classifier.encoder
+        stages = plan(config, data, rates_of(encoder, config.training), depth=encoder.depth)
         kind = "transformer" if encoder.encoder.preprocess else "text_embedding"
         rate = config.training.encoder_learning_rate or ENCODER_LEARNING_RATES[kind]
-        classes, size = len(data.labels), config.training.batch_size
-        order = Order(data.train, classes, balance=config.data.balance, seed=config.seed)
-        progress = fit(
-            classifier.model,
-            classifier.head,
-            batches(text_features(data.train), data.train, classes, size, order=order),
-            batches(text_features(data.validation), data.validation, classes, size),
-            order=order,
-            config=config.training,
-            run=self.run,
-            resume=config.resume,
-            multipliers=dict.fromkeys(moving, rate / config.training.learning_rate),
+        objective = self.objective or Objective.ground_truth(
+            classifier.head, data, truncate=config.training.truncate_loss
         )
-        return Outcome(progress, 0.0, BulkEncoder(encoder))
+
+        def batches_of(
+            examples: Examples, features: Features, order: Order | None = None
+        ) -> tf.data.Dataset:
+            targets = functools.partial(objective.targets, examples)
+            size = config.training.batch_size
+            return batches(features, examples, targets, size, order=order)
+
+        @functools.cache  # stages go over the same examples
+        def lengths(examples: Examples) -> np.ndarray | None:
+            # a text embedding does not pad, and mixes better without
+            if kind == "text_embedding":
+                return None
+            return token_counts(encoder, examples.batches(_TEXTS_AT_ONCE))
+
+        def train(examples: Examples) -> tuple[Order, tf.data.Dataset]:
+            order = Order(
+                examples,
+                len(data.labels),
+                balance=config.data.balance,
+                seed=config.seed,
+                lengths=lengths(examples),
+                batch_size=config.training.batch_size,
+            )
+            features = augmented_features(examples, order, config.data, seed=config.seed)
+            return order, batches_of(examples, features, order)
+
+        validation = data.validation
+        if (counts := lengths(validation)) is not None:
+            validation = validation.take(np.argsort(counts, kind="stable"))
+        encoder.train_in(config.training.precision)
+        progress, details = fit_stages(
+            stages,
+            classifier.model,
+            objective,
+            train,
+            batches_of(validation, text_features(validation)),
+            encoder=encoder,
+            config=config,
+            run=self.run,
+            rate=rate / config.training.learning_rate,
+        )
+        return Outcome(progress, 0.0, BulkEncoder(encoder), details=details)

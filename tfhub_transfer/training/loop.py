@@ -7,8 +7,9 @@ import io
 import math
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -17,11 +18,13 @@ import tensorflow as tf
 from tfhub_transfer.config import TrainingConfig
 from tfhub_transfer.data.pipeline import Order
 from tfhub_transfer.errors import TrainingError
-from tfhub_transfer.heads.head import Head
+from tfhub_transfer.heads.losses import PhasedLoss
 from tfhub_transfer.progress import Advance, progress
 from tfhub_transfer.runs import Run
 from tfhub_transfer.training import checkpoint
-from tfhub_transfer.training.optimizer import GroupedAdam
+from tfhub_transfer.training.objective import Objective
+from tfhub_transfer.training.optimizer import make_optimizer
+from tfhub_transfer.training.phases import Phases
 from tfhub_transfer.training.schedule import WarmupDecay
 
 __all__ = ["Progress", "fit"]
@@ -32,17 +35,20 @@ class Progress:
     """How far a training has come; what a checkpoint holds beside the weights.
 
     Attributes:
-        history: one record per epoch: epoch (from 1), loss, accuracy, val_loss, val_accuracy,
-            learning_rate, seconds.
-        best_epoch: the one with the lowest validation loss, whose weights are kept.
+        history: one record per epoch: stage (where there are several), epoch (from 1, counted
+            through all stages), loss, accuracy, val_loss, val_accuracy, learning_rate, seconds.
+        best_epoch: the place in `history`, from 1, of the epoch whose weights are kept: that with
+            the lowest validation loss, of the last stage.
         seconds: spent in all, resumed parts included.
         finished: all epochs are done, or patience ran out.
+        planned: epochs, at most.
     """
 
-    history: list[dict[str, float]] = field(default_factory=list)
+    history: list[dict[str, Any]] = field(default_factory=list)
     best_epoch: int = 0
     seconds: float = 0.0
     finished: bool = False
+    planned: int = 0
 
     @property
     def epoch(self) -> int:
@@ -52,13 +58,16 @@ class Progress:
 
 def fit(
     model: keras.Model,
-    head: Head,
+    objective: Objective,
     train: tf.data.Dataset,
     validation: tf.data.Dataset,
     *,
     order: Order,
     config: TrainingConfig,
     run: Run,
+    epochs: int | None = None,
+    stage: str = "",
+    before: Sequence[dict[str, Any]] = (),
     resume: bool = False,
     multipliers: Mapping[str, float] | None = None,
     steps_per_call: int = 1,
@@ -71,13 +80,16 @@ def fit(
 
     Args:
         model: features to probabilities.
-        head: gives the loss and the metrics.
+        objective: the loss, and the metrics that are shown.
         train: batches of (features, targets, weights).
         validation: the same, in a fixed order.
         order: that of `train`, told each epoch's number.
-        config: epochs, rates and patience.
+        config: rates and patience.
         run: where checkpoints, history and logs go.
-        resume: begin from the run's last checkpoint, if it has one.
+        epochs: passes over the training rows at most; `config.max_epochs` when not given.
+        stage: a name, and the folder of the checkpoints; empty if the training is all of the run.
+        before: the history of the stages before this one.
+        resume: begin from the stage's last checkpoint, if it has one.
         multipliers: of the learning rate, by the weight's path; 1 where not given.
         steps_per_call: optimizer steps per call into the graph; more than one pays where a step
             takes less than a millisecond.
@@ -86,29 +98,41 @@ def fit(
         TrainingError: the loss is no number any more.
         KeyboardInterrupt: Ctrl-C before the first epoch was whole.
     """
+    epochs = epochs or config.max_epochs
     steps = math.ceil(len(order) / config.batch_size)
-    rate = WarmupDecay(config.learning_rate, steps * config.epochs, config.warmup, config.decay)
+    if steps * epochs < config.accumulate:
+        raise TrainingError(
+            f"training.accumulate must be at most {steps * epochs}, the batches of the whole "
+            f"training, or no step would be taken. Received: {config.accumulate}"
+        )
+    # of batches, which is what an optimizer counts where gradients of several make a step
+    rate = WarmupDecay(config.learning_rate, steps * epochs, config.warmup, config.decay)
+    for metric in objective.metrics:
+        metric.reset_state()  # Keras would not, before the first batch, of what a stage left behind
     model.compile(
-        optimizer=GroupedAdam(rate, multipliers),
-        loss=head.loss(),
-        weighted_metrics=head.metrics(),
+        optimizer=make_optimizer(rate, config, multipliers),
+        loss=objective.loss,
+        weighted_metrics=list(objective.metrics),
         steps_per_execution=min(steps_per_call, steps),
     )
-    last, best = run.checkpoints / "last.safetensors", run.checkpoints / "best.safetensors"
+    last, best = _checkpoints(run, stage)
     state = Progress()
     if resume and last.exists():
         state = Progress(**checkpoint.load(last, model))
     if not state.finished:
-        remaining = (config.epochs - state.epoch) * len(order)
-        with progress("Training", "examples", remaining) as advance:
-            callbacks = [_Epochs(state, order, config, run, advance)]
+        with progress("Training", "examples", (epochs - state.epoch) * len(order)) as advance:
+            callbacks: list[keras.callbacks.Callback] = [
+                _Epochs(state, order, config, run, advance, epochs, stage, before)
+            ]
+            if isinstance(objective.loss, PhasedLoss):
+                callbacks.append(Phases(objective.loss, len(before)))
             if config.tensorboard:
-                callbacks.append(keras.callbacks.TensorBoard(run.logs))
+                callbacks.append(keras.callbacks.TensorBoard(run.logs / stage))
             try:
                 model.fit(
                     train,
                     validation_data=validation,
-                    epochs=config.epochs,
+                    epochs=epochs,
                     initial_epoch=state.epoch,
                     callbacks=callbacks,
                     shuffle=False,  # `order` has done it
@@ -118,13 +142,22 @@ def fit(
                 if not state.history:
                     raise
                 print(
-                    f"interrupted: {state.epoch} of {config.epochs} epochs are kept; "
+                    f"interrupted{_in(stage)}: {state.epoch} of {epochs} epochs are kept; "
                     f"--resume continues. Measuring what there is; Ctrl-C again leaves at once.",
                     file=sys.stderr,
                 )
     kept = Progress(**checkpoint.load(best, model, optimizer=False))
     # Ctrl-C right after the best weights were written leaves them ahead
     return kept if kept.epoch > state.epoch else state
+
+
+def _checkpoints(run: Run, stage: str) -> tuple[Path, Path]:
+    folder = run.checkpoints / stage
+    return folder / "last.safetensors", folder / "best.safetensors"
+
+
+def _in(stage: str) -> str:
+    return f" in stage {stage}" if stage else ""
 
 
 class _Epochs(keras.callbacks.Callback):
@@ -137,15 +170,20 @@ class _Epochs(keras.callbacks.Callback):
         config: TrainingConfig,
         run: Run,
         advance: Advance,
+        epochs: int,
+        stage: str,
+        before: Sequence[dict[str, Any]],
     ):
         super().__init__()
         self._state, self._order, self._config, self._run = state, order, config, run
-        self._advance = advance
+        self._advance, self._epochs, self._stage, self._before = advance, epochs, stage, before
+        self._last, self._best = _checkpoints(run, stage)
         self._seconds_before = state.seconds
         self._start = time.monotonic()
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self._order.epoch = epoch
+        # counted through all stages, lest stages of one epoch all draw the same
+        self._order.epoch = len(self._before) + epoch
         self._epoch_start = time.monotonic()
         self._batches_done = 0
 
@@ -155,22 +193,16 @@ class _Epochs(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         values = {key: float(value) for key, value in (logs or {}).items()}
-        # the weights too: ReLU gives 0 for NaN, which keeps the loss finite
-        if not (
-            all(math.isfinite(value) for value in values.values())
-            and all(tf.reduce_all(tf.math.is_finite(w)) for w in self.model.trainable_variables)
-        ):
-            raise TrainingError(
-                f"The loss or a weight is no number any more in epoch {epoch + 1}; the weights of "
-                f"the epoch before are in {self._run.checkpoints}. A lower "
-                f"--training.learning_rate than "
-                f"{self._config.learning_rate:g} or a longer --training.warmup usually helps. "
-                f"Received: {values}"
-            )
+        self._check(epoch, values)
         now, state = time.monotonic(), self._state
         rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
-        record = {"epoch": epoch + 1, **values, "learning_rate": rate,
-                  "seconds": round(now - self._epoch_start, 3)}
+        record = {
+            **({"stage": self._stage} if self._stage else {}),
+            "epoch": len(self._before) + epoch + 1,
+            **values,
+            "learning_rate": rate,
+            "seconds": round(now - self._epoch_start, 3),
+        }
         history = [*state.history, record]
         losses = [epoch["val_loss"] for epoch in history]
         best_epoch = losses.index(min(losses)) + 1
@@ -179,24 +211,38 @@ class _Epochs(keras.callbacks.Callback):
             history=history,
             best_epoch=best_epoch,
             seconds=self._seconds_before + now - self._start,
-            finished=len(history) == self._config.epochs or out_of_patience,
+            finished=len(history) == self._epochs or out_of_patience,
+            planned=self._epochs,
         )
         if best_epoch == len(history):
-            best = self._run.checkpoints / "best.safetensors"
-            checkpoint.save(best, self.model, vars(reached), optimizer=False)
+            checkpoint.save(self._best, self.model, vars(reached), optimizer=False)
         # Ctrl-C may come anywhere: the state is not ahead of the best weights, nor behind the last
         vars(state).update(vars(reached))
-        checkpoint.save(self._run.checkpoints / "last.safetensors", self.model, vars(reached))
-        self._run.write_text("history.csv", _as_csv(history))
+        checkpoint.save(self._last, self.model, vars(reached))
+        self._run.write_text("history.csv", _as_csv([*self._before, *history]))
         self.model.stop_training = out_of_patience
         self._advance(
             0,
-            f"Training, epoch {state.epoch} of at most {self._config.epochs}, "
+            f"Training{_in(self._stage)}, epoch {state.epoch} of at most {self._epochs}, "
             f"val_loss {values['val_loss']:.3f}, best in {state.best_epoch}",
         )
 
+    def _check(self, epoch: int, values: dict[str, float]) -> None:
+        # the weights too: ReLU gives 0 for NaN, which keeps the loss finite
+        if not (
+            all(math.isfinite(value) for value in values.values())
+            and all(tf.reduce_all(tf.math.is_finite(w)) for w in self.model.trainable_variables)
+        ):
+            raise TrainingError(
+                f"The loss or a weight is no number any more in epoch {epoch + 1}"
+                f"{_in(self._stage)}; the weights of the epoch before are in "
+                f"{self._run.checkpoints}. A lower --training.learning_rate than "
+                f"{self._config.learning_rate:g} or a longer --training.warmup usually helps. "
+                f"Received: {values}"
+            )
 
-def _as_csv(records: list[dict[str, float]]) -> str:
+
+def _as_csv(records: list[dict[str, Any]]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, list(records[0]), lineterminator="\n")
     writer.writeheader()

@@ -8,19 +8,23 @@ from typing import Any
 import keras
 from keras import ops
 
+_RATIO = 32.0  # of the highest rate to the lowest one of the slanted triangle
+
 
 @keras.saving.register_keras_serializable("tfhub_transfer")
 class WarmupDecay(keras.optimizers.schedules.LearningRateSchedule):
-    """A linear rise from zero, then a fall to zero along a line or half a cosine.
+    """A linear rise from zero, then a fall along a line or half a cosine.
 
     The rise is Goyal et al. 2017's gradual warm-up (arXiv 1706.02677), the cosine that of
-    Loshchilov and Hutter 2017 without restarts (arXiv 1608.03983).
+    Loshchilov and Hutter 2017 without restarts (arXiv 1608.03983). A rise and a fall along lines
+    are Howard and Ruder 2018's slanted triangle (arXiv 1801.06146, equation 3), whose lowest rate
+    is 1/32 of its peak.
 
     Args:
         peak: the highest rate.
         steps: of the whole training.
         warmup: the share of the steps in which the rate rises.
-        decay: `none`, `linear` or `cosine`.
+        decay: `none`, `linear` or `cosine`, to zero; or `slanted`.
     """
 
     def __init__(self, peak: float, steps: int, warmup: float, decay: str):
@@ -33,6 +37,9 @@ class WarmupDecay(keras.optimizers.schedules.LearningRateSchedule):
         # the first step already learns something
         rise = ops.minimum((step + 1.0) / rising, 1.0)
         fallen = ops.clip((step - rising) / max(1.0, self.steps - rising), 0.0, 1.0)
+        if self.decay == "slanted":
+            # both lines end at the lowest rate, which is where the rise begins too
+            return self.peak * (1.0 + ops.minimum(rise, 1.0 - fallen) * (_RATIO - 1.0)) / _RATIO
         if self.decay == "linear":
             return self.peak * rise * (1.0 - fallen)
         if self.decay == "cosine":
