@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 
 from tfhub_transfer.config import EvaluationConfig
+from tfhub_transfer.errors import UnknownNameError
 from tfhub_transfer.evaluation.baselines import (
-    BASELINES,
     class_frequencies,
     majority,
     tfidf_logreg,
     tfidf_probabilities,
 )
 from tfhub_transfer.evaluation.metrics import classification_metrics
+from tfhub_transfer.registry import BASELINES
 
 TRAIN = [
     "the match was won in extra time",
@@ -27,24 +28,33 @@ TEST = [["a goal won the match"], ["the shares of the bank", "a team and a goal"
 LABELS = ["sport", "business"]
 
 
+PREDICTORS = {"majority": majority, "tfidf_logreg": tfidf_logreg}
+
+
 def test_the_names_are_those_of_the_configuration():
-    assert tuple(BASELINES) == EvaluationConfig().baselines
+    assert set(EvaluationConfig().baselines) == PREDICTORS.keys()
+    assert PREDICTORS.keys() < set(BASELINES)
+    with pytest.raises(UnknownNameError, match=r"Unknown baseline\. Did you mean 'linear_probe'"):
+        EvaluationConfig(baselines=("linear_prob",))
 
 
-@pytest.mark.parametrize("name", BASELINES)
+@pytest.mark.parametrize("name", PREDICTORS)
 def test_one_signature_and_the_metrics_of_the_whole(name):
     targets = np.array([0, 1, 0])
-    measured = BASELINES[name](TRAIN, TARGETS, iter(TEST), targets, LABELS, seed=1, bootstrap=20)
+    baseline = PREDICTORS[name]
+    found = baseline(TRAIN, TARGETS, iter(TEST), targets, LABELS, seed=1, bootstrap=20)
+    measured = found.metrics
+    assert found.probabilities.shape == (3, 2)
     whole = classification_metrics(targets, np.full((3, 2), 0.5), LABELS, bootstrap=5)
     details = {"per_class", "confusion_matrix"}
-    assert set(measured) == set(whole) - details | {"n_train", "fit_s"}
+    assert set(measured) == set(whole) - details | {"n_train", "fit_s", "predict_s"}
     assert measured["n"] == 3
     assert measured["n_train"] == 5
-    assert measured["fit_s"] >= 0
+    assert min(measured["fit_s"], measured["predict_s"]) >= 0
 
 
 def test_majority_by_hand():
-    measured = majority(TRAIN, TARGETS, TEST, np.array([0, 1, 0]), LABELS, bootstrap=20)
+    measured = majority(TRAIN, TARGETS, TEST, np.array([0, 1, 0]), LABELS, bootstrap=20).metrics
     assert measured["accuracy"] == pytest.approx(2 / 3)
     assert measured["roc_auc"] == 0.5
     # one more row for each class: 4 of 7 and 3 of 7
@@ -58,7 +68,7 @@ def test_majority_leaves_a_chance_to_classes_that_training_lacks():
 
 
 def test_tfidf_learns_a_tiny_corpus():
-    measured = tfidf_logreg(TRAIN, TARGETS, TEST, np.array([0, 1, 0]), LABELS, bootstrap=20)
+    measured = tfidf_logreg(TRAIN, TARGETS, TEST, np.array([0, 1, 0]), LABELS, bootstrap=20).metrics
     assert measured["accuracy"] == 1.0
 
 
@@ -79,8 +89,8 @@ def test_tfidf_with_several_labels_a_row():
     targets = np.array([[1, 0, 0, 1], [1, 0, 0, 1], [0, 1, 0, 1], [0, 1, 0, 1], [1, 0, 0, 1]])
     test = np.array([[1, 0, 0, 1], [0, 1, 0, 1], [1, 0, 0, 1]])
     labels = [*LABELS, "never", "always"]
-    for name in BASELINES:
-        measured = BASELINES[name](TRAIN, targets, TEST, test, labels, bootstrap=20)
+    for name, baseline in PREDICTORS.items():
+        measured = baseline(TRAIN, targets, TEST, test, labels, bootstrap=20).metrics
         assert measured["accuracy"] == (1.0 if name == "tfidf_logreg" else pytest.approx(2 / 3))
 
 
@@ -112,5 +122,5 @@ def test_banking77(real_data):
         [test],
         np.array([number[name] for name in test_names]),
         labels,
-    )
+    ).metrics
     assert measured["accuracy"] == pytest.approx(0.891, abs=0.003)

@@ -163,6 +163,21 @@ def test_report_says_what_it_has(tmp_path, quick):
         assert expected in text, expected
 
 
+def test_stages_are_in_it(tmp_path, quick):
+    result = made(3)
+    stages = [
+        {"name": name, "rows": rows, "epochs": 2, "best_epoch": best, "val_loss": 0.5,
+         "val_accuracy": 0.875, "seconds": 1.25}
+        for name, rows, best in [("10%", 1234, 2), ("100%", 12340, 3)]
+    ]  # fmt: skip
+    result = dataclasses.replace(result, metrics={**result.metrics, "stages": stages})
+    _, page = written(tmp_path / "staged", result)
+    assert '<th scope="row">10%</th><td>1,234</td>' in page
+    assert "<td>2</td><td>3</td>" in page
+    assert "Stages" in Page(page).texts
+    assert "Stages" not in written(tmp_path / "plain", made(3))[1]
+
+
 def test_texts_are_escaped(tmp_path, quick):
     labels = ["<b>bold</b>", "$money$", "_under"]
     result = made(3, labels=labels)

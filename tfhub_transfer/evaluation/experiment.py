@@ -16,9 +16,13 @@ from tensorflow.python.util import _pywrap_determinism
 from tfhub_transfer.config import Config
 from tfhub_transfer.data.examples import Dataset, Examples
 from tfhub_transfer.data.splits import load
-from tfhub_transfer.data.stratify import draw_limit
 from tfhub_transfer.errors import TrainingError
-from tfhub_transfer.evaluation.baselines import BASELINES
+from tfhub_transfer.evaluation.baselines import (
+    Baseline,
+    baseline_rows,
+    measure,
+    ready_baselines,
+)
 from tfhub_transfer.evaluation.metrics import classification_metrics
 from tfhub_transfer.evaluation.predictions import Predictions, Split, sample_texts
 from tfhub_transfer.evaluation.report import Report, most_confident_mistakes, write_report
@@ -54,6 +58,7 @@ def run_experiment(config: Config) -> Run:
         run.write_environment(config.seed)
         keras.utils.set_random_seed(config.seed)
         data = load(config.data, seed=config.seed, rejected=run.rejected_file)
+        baselines = ready_baselines(config, data)
         classifier = Classifier.build(config, data.labels, multi_label=data.multi_label)
         with _determinism(classifier.encoder.repeatable):
             outcome = STRATEGIES.load(config.training.strategy)(config, run).fit(classifier, data)
@@ -66,7 +71,7 @@ def run_experiment(config: Config) -> Run:
             Split(targets, probabilities),
             sample_texts(data.validation, config.seed),
         ).save(run)
-        metrics = _metrics(config, data, classifier, outcome, probabilities)
+        metrics = _metrics(config, data, classifier, outcome, probabilities, baselines)
         metrics["parity"] = difference
         metrics["timing"] = {
             "encode_s": round(outcome.encode_seconds, 3),
@@ -156,22 +161,24 @@ def _metrics(
     classifier: Classifier,
     outcome: Outcome,
     probabilities: np.ndarray,
+    baselines: dict[str, Baseline],
 ) -> dict[str, Any]:
     """Return `metrics.json` but for the timing."""
     progress, spec = outcome.progress, classifier.encoder.encoder.spec
-    notes = list(data.notes)
-    if config.training.strategy == "fine_tuning" and not classifier.encoder.repeatable:
+    notes = [*data.notes, *outcome.notes]
+    moved = config.training.strategy in ("fine_tuning", "contrastive")
+    if moved and not classifier.encoder.repeatable:
         notes.append(
             "The encoder draws its dropout masks without a seed: a second run will differ a little."
         )
     if not progress.finished:
         notes.append(
-            f"Training was interrupted after {progress.epoch} of {config.training.epochs} epochs; "
+            f"Training was interrupted after {progress.epoch} of {progress.planned} epochs; "
             f"the same command with --resume continues it."
         )
     best = progress.history[progress.best_epoch - 1]
     # who pressed Ctrl-C does not want to wait for baselines
-    baselines = _baselines(config, data, notes) if progress.finished else {}
+    fitted = _fitted(baselines, config, data, notes) if progress.finished else {}
     return {
         "task": config.task,
         "data": data.name,
@@ -196,31 +203,21 @@ def _metrics(
             bootstrap=config.evaluation.bootstrap,
             seed=config.seed,
         ),
-        "baselines": baselines,
+        **outcome.details,
+        "baselines": fitted,
         "notes": notes,
     }
 
 
-def _baselines(config: Config, data: Dataset, notes: list[str]) -> dict[str, Any]:
-    """Fit the baselines on the same training rows, or on `baseline_limit` of them."""
-    train, limit = data.train, config.evaluation.baseline_limit
-    if len(train) > limit:
-        rng = np.random.default_rng(config.seed)
-        train = train.take(np.sort(draw_limit(train.labels, limit, len(data.labels), rng)))
-        notes.append(
-            f"The baselines were fitted on {limit:,} of {len(data.train):,} training rows "
-            f"(evaluation.baseline_limit)."
-        )
-    texts = train.texts() if config.evaluation.baselines else []
+def _fitted(
+    baselines: dict[str, Baseline], config: Config, data: Dataset, notes: list[str]
+) -> dict[str, Any]:
+    """Return the measures of the baselines, fitted on the same training rows."""
+    if not baselines:
+        return {}
+    train, told = baseline_rows(config, data)
+    notes += told
     return {
-        name: BASELINES[name](
-            texts,
-            train.labels,
-            data.test.batches(_TEXTS_AT_ONCE),
-            data.test.labels,
-            data.labels,
-            seed=config.seed,
-            bootstrap=config.evaluation.bootstrap,
-        )
-        for name in config.evaluation.baselines
+        name: measure(baseline, config, data, train).metrics
+        for name, baseline in baselines.items()
     }

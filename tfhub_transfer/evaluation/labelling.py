@@ -11,13 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, TextIO
 
-from tfhub_transfer.data.lines import Format, batched, read_records
+from tfhub_transfer.data.lines import FORMATS, Format, batched, read_records
 from tfhub_transfer.errors import ConfigError, DataError
 from tfhub_transfer.progress import progress
 from tfhub_transfer.runs import Run, atomic_path, config_from_dict
 from tfhub_transfer.training.classifier import Classifier
-
-_FORMATS: dict[str, Format] = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".txt": "lines"}
 
 
 def label_stream(
@@ -110,12 +108,12 @@ class _Csv:
 
 def _format_of(path: str) -> Format:
     suffix = Path(path).suffix.lower()
-    if suffix not in _FORMATS:
+    if suffix not in FORMATS:
         raise ConfigError(
-            f"The suffix does not tell the format. Accepted: {', '.join(_FORMATS)}, or "
+            f"The suffix does not tell the format. Accepted: {', '.join(FORMATS)}, or "
             f"--input_format lines|csv|tsv|jsonl. Received: {path}"
         )
-    return _FORMATS[suffix]
+    return FORMATS[suffix]
 
 
 @contextlib.contextmanager

@@ -27,6 +27,8 @@ NAMES = {
     "model": "This model",
     "majority": "Majority class",
     "tfidf_logreg": "TF-IDF + log. regression",
+    "linear_probe": "Linear probe",
+    "textblob": "TextBlob polarity",
 }
 _WITH_NUMBERS = 12
 _WITH_NAMES = 40

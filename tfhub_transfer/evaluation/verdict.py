@@ -7,7 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-RIVALS = {"tfidf_logreg": "TF-IDF + logistic regression", "majority": "the majority class"}
+RIVALS = {
+    "tfidf_logreg": "TF-IDF + logistic regression",
+    "linear_probe": "logistic regression on the frozen encoder's vectors",
+    "textblob": "TextBlob's polarity",
+    "majority": "the majority class",
+}
 """Baselines by how much they have to say; the first one that was fitted is the rival."""
 
 # Below this no difference that matters shows: one row of 50 is two points of accuracy.
@@ -105,7 +110,7 @@ def verdict(metrics: Mapping[str, Any]) -> str:
 
 def _advice(metrics: Mapping[str, Any]) -> str:
     """Name what the run has not tried yet."""
-    tuned = metrics.get("strategy") == "fine_tuning"
+    tuned = metrics.get("strategy") in ("fine_tuning", "contrastive")
     return (
         "a larger --encoder.name, "
         + ("" if tuned else "--training.strategy fine_tuning ")

@@ -1,0 +1,67 @@
+"""Which cells of a protocol there are, and how far each of them is."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from tfhub_transfer.config import Config
+from tfhub_transfer.errors import RunError
+from tfhub_transfer.evaluation.protocols.grid import Cell, Protocol, flat
+from tfhub_transfer.runs import Run, config_from_dict
+
+__all__ = ["conflicts", "is_finished", "print_cells", "state"]
+
+
+def state(cell: Cell, output: Path) -> Literal["finished", "begun", "missing"]:
+    """Return how far a cell is in the directory of its protocol."""
+    run = Run(output / cell.path)
+    if not run.config_file.exists():
+        return "missing"
+    try:
+        finished = run.load_metrics()["finished"]
+    except (RunError, json.JSONDecodeError, KeyError):
+        return "begun"
+    return "finished" if finished else "begun"
+
+
+def is_finished(cell: Cell, output: Path) -> bool:
+    """Whether the cell's measures are whole."""
+    return state(cell, output) == "finished"
+
+
+def conflicts(cells: Sequence[Cell], output: Path) -> list[str]:
+    """Return the cells whose directory holds a run of other settings, and the first of those."""
+    found = []
+    for cell in cells:
+        run = Run(output / cell.path)
+        if run.config_file.exists():
+            was = _settings(config_from_dict(run.load_config()))
+            wanted = _settings(cell.config)
+            if changed := [key for key in wanted if was[key] != wanted[key]]:
+                key = changed[0]
+                found.append(
+                    f"{cell.path} ({key} was {was[key]!r}, received {wanted[key]!r})"
+                )
+    return found
+
+
+def _settings(config: Config) -> dict[str, object]:
+    plain = dataclasses.replace(config, run=None, resume=False, overwrite=False).to_dict()
+    return flat(json.loads(json.dumps(plain)))
+
+
+def print_cells(protocol: Protocol, output: Path) -> None:
+    """Print each cell's directory and state, and how many there are."""
+    cells = protocol.cells()
+    states = [state(cell, output) for cell in cells]
+    for cell, reached in zip(cells, states, strict=True):
+        print(f"{reached:8}  {output / cell.path}")
+    baselines = sum(cell.is_baseline for cell in cells)
+    print(
+        f"{len(cells)} cells: {len(cells) - baselines} runs and {baselines} baselines; "
+        f"{states.count('finished')} are finished, {states.count('begun')} begun"
+    )
