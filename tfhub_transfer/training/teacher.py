@@ -117,7 +117,7 @@ class Teacher:
         layer, precision = self._classifier.encoder, self.config.encoder.precision
         own = f"vectors {self._fingerprint}"
         self._vectors = FeatureCache.open(
-            layer.encoder.fingerprint if self._frozen else own,
+            layer.fingerprint if self._frozen else own,
             width=layer.width,
             precision=precision,
         )
