@@ -58,11 +58,12 @@ def check_together(config: Config) -> None:
             f"Stages are of growing data or of gradual unfreezing: give one. Received: data.stages "
             f"{list(config.data.stages)}, training.unfreezing gradual"
         )
-    if not _moves_encoder(config):
+    if not moves_encoder(config):
         _check_frozen(config)
 
 
-def _moves_encoder(config: Config) -> bool:
+def moves_encoder(config: Config) -> bool:
+    """Return whether weights of the encoder are trained."""
     strategy = config.training.strategy
     if strategy == "distillation":
         strategy = config.distillation.student

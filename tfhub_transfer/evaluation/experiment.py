@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.util import _pywrap_determinism
 
+from tfhub_transfer.checks import moves_encoder
 from tfhub_transfer.config import Config
 from tfhub_transfer.data.examples import Dataset, Examples
 from tfhub_transfer.data.splits import load
@@ -166,8 +167,7 @@ def _metrics(
     """Return `metrics.json` but for the timing."""
     progress, spec = outcome.progress, classifier.encoder.encoder.spec
     notes = [*data.notes, *outcome.notes]
-    moved = config.training.strategy in ("fine_tuning", "contrastive")
-    if moved and not classifier.encoder.repeatable:
+    if moves_encoder(config) and not classifier.encoder.repeatable:
         notes.append(
             "The encoder draws its dropout masks without a seed: a second run will differ a little."
         )
