@@ -85,6 +85,8 @@ def test_an_error_is_one_line(tmp_path, source, capsys, more, text):
 
 @contextmanager
 def process(arguments: list[str]) -> Iterator[subprocess.Popen[str]]:
+    # Where the tests run in a shell's background, Ctrl-C is ignored, and children inherit that.
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     started = subprocess.Popen(
         [sys.executable, "-m", "tfhub_transfer.train", *arguments],
         stdout=subprocess.PIPE,
@@ -92,6 +94,7 @@ def process(arguments: list[str]) -> Iterator[subprocess.Popen[str]]:
         text=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
+    signal.signal(signal.SIGINT, handler)
     try:
         yield started
     finally:
