@@ -134,8 +134,8 @@ class Run:
                 f"{key} was {begun.get(key)!r}, received {wanted[key]!r}" for key in changed
             )
             raise RunError(
-                f"A run is resumed with the settings it was begun with ({self.config_file}): "
-                f"{details}"
+                f"A run is resumed with the settings it was begun with: add --config "
+                f"{self.config_file}, or leave out what differs. Received: {details}"
             )
 
     @contextlib.contextmanager

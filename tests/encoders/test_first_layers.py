@@ -114,6 +114,15 @@ def test_only_the_first_layers_move(encoder):
         layer.move("layer_1")
 
 
+def test_a_model_around_it_lets_no_others_move(encoder):
+    text = keras.Input((), dtype="string")
+    layer = HubLayer(encoder, layers=1, trainable=True)
+    model = keras.Model(text, layer(text))
+    before = [weight.path for weight in layer.trainable_weights]
+    model.trainable = True  # as `fit` does, which warns of weights without a gradient
+    assert [weight.path for weight in layer.trainable_weights] == before
+
+
 def test_dropout_is_applied_anew_in_each_call(encoder):
     layer = HubLayer(encoder, layers=1, trainable=True)
     one, other = (layer(TEXTS, training=True).numpy() for _ in range(2))

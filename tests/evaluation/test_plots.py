@@ -76,7 +76,7 @@ def test_learning_curves_take_any_metric_and_gaps():
     figure = plots.learning_curves(history)
     assert [axes.get_ylabel() for axes in figure.axes] == ["Loss", "Auc"]
     legend = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
-    assert legend == ["Training", "Validation", "Best epoch: 2"]
+    assert legend == ["Training", "Validation", "Lowest: epoch 2"]
 
 
 def test_learning_curves_without_validation():

@@ -157,7 +157,7 @@ def test_report_says_what_it_has(tmp_path, quick):
         "total 12.3 s",
         "A note.",
         "packages numpy 2",
-        "Best epoch: 2",
+        "Lowest: epoch 2",
         "All 1,000 characters",
     ):
         assert expected in text, expected

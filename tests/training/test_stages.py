@@ -239,7 +239,7 @@ def test_ctrl_c_in_a_later_stage_keeps_the_earlier_ones(
     with monkeypatch.context() as patch:
         patch.setattr(loop._Epochs, "on_train_batch_end", on_train_batch_end)
         run = run_experiment(config)
-    assert "the 2 stages before layer_0 are kept; --resume continues" in capsys.readouterr().err
+    assert "in stage layer_0: what stands before it is kept; --resume" in capsys.readouterr().err
     metrics = run.load_metrics()
     assert [stage["name"] for stage in metrics["stages"]] == ["head", "layer_1"]
     assert not metrics["finished"]

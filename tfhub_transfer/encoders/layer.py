@@ -136,9 +136,9 @@ class HubLayer(keras.layers.Layer):
         self._first_layers = functools.cache(
             lambda **call: first_layers(lambda tokens: self._outputs(tokens, **call), layers)
         )
-        for weight in self.movable:
-            weight.trainable = level_of(weight.path, self.depth) < layers
-        self.movable = [weight for weight in self.movable if weight.trainable]
+        kept = [w for w in self.movable if level_of(w.path, self.depth) < layers]
+        self._left_out = [w for w in self.movable if level_of(w.path, self.depth) >= layers]
+        self.movable = kept
         self.depth = layers
 
     def _probe_width(self) -> int:
@@ -245,6 +245,8 @@ class HubLayer(keras.layers.Layer):
         """
         for weight in getattr(self, "movable", ()):
             weight.trainable = self.trainable and bool(re.search(self.moving, weight.path))
+        for weight in getattr(self, "_left_out", ()):  # Keras' setter has set these too
+            weight.trainable = False
 
     def move(self, pattern: str) -> list[str]:
         """Let the weights move whose path matches a regular expression, and only those.

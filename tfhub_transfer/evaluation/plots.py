@@ -181,7 +181,7 @@ def learning_curves(history: Sequence[Mapping[str, Any]]) -> Figure:
                         "o",
                         color=COLOURS[1],
                         markersize=9,
-                        label=f"Best epoch: {epochs[best]}",
+                        label=f"Lowest: epoch {epochs[best]}",
                     )
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.set(xlabel="Epoch", ylabel=key.replace("_", " ").capitalize())

@@ -110,7 +110,7 @@ def verdict(metrics: Mapping[str, Any]) -> str:
 
 def _advice(metrics: Mapping[str, Any]) -> str:
     """Name what the run has not tried yet."""
-    tuned = metrics.get("strategy") in ("fine_tuning", "contrastive")
+    tuned = metrics.get("strategy") != "feature_extraction"
     return (
         "a larger --encoder.name, "
         + ("" if tuned else "--training.strategy fine_tuning ")

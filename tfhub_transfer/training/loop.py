@@ -185,11 +185,12 @@ class _Epochs(keras.callbacks.Callback):
         # counted through all stages, lest stages of one epoch all draw the same
         self._order.epoch = len(self._before) + epoch
         self._epoch_start = time.monotonic()
-        self._batches_done = 0
+        self._done = 0
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        self._advance((batch + 1 - self._batches_done) * self._config.batch_size)
-        self._batches_done = batch + 1
+        done = min((batch + 1) * self._config.batch_size, len(self._order))
+        self._advance(done - self._done)
+        self._done = done
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         values = {key: float(value) for key, value in (logs or {}).items()}

@@ -188,7 +188,7 @@ def fit_stages(
             for weight, value in start:
                 weight.assign(value)
             print(
-                f"interrupted: the {len(done)} stages before {stage.name} are kept; --resume "
+                f"interrupted in stage {stage.name}: what stands before it is kept; --resume "
                 f"continues. Measuring what there is; Ctrl-C again leaves at once.",
                 file=sys.stderr,
             )

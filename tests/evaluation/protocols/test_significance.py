@@ -31,6 +31,17 @@ def test_other_rows_for_each_seed_are_the_paired_t_test_over_seeds():
     assert found.p == pytest.approx(stats.ttest_rel(*means).pvalue)
 
 
+def test_seeds_that_agree_by_chance_do_not_make_rows_certain():
+    # 8 rows gained and 4 lost under one seed, 8 and 4 others under the next: the means are equal
+    ours = [np.repeat([1, 0, 1], [8, 4, 48]), np.repeat([1, 0, 1], [8, 4, 48])]
+    theirs = [np.repeat([0, 1, 1], [8, 4, 48]), np.repeat([0, 1, 1], [8, 4, 48])]
+    found = compare(ours, theirs, same_rows=False)
+    differences = np.concatenate(ours) - np.concatenate(theirs)
+    assert found.mean == pytest.approx(4 / 60)
+    assert found.p == pytest.approx(stats.ttest_1samp(differences, 0).pvalue, rel=0.05)
+    assert found.low < 0 < found.high
+
+
 def test_seeds_and_rows_crossed_is_clarks_min_f():
     rng = np.random.default_rng(2)
     ours, theirs = rng.random((4, 30)), rng.random((4, 30)) - 0.1

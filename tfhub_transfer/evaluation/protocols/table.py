@@ -285,5 +285,6 @@ def _spread(mean: float, deviation: float | None) -> str:
 def _points(difference: Difference | None) -> str:
     if difference is None:
         return ""
-    low, high = 100 * difference.low, 100 * difference.high
+    # of two seeds an interval may reach further than accuracies do
+    low, high = 100 * max(-1.0, difference.low), 100 * min(1.0, difference.high)
     return f"{100 * difference.mean:+.1f} ({low:+.1f} to {high:+.1f})"
