@@ -61,8 +61,8 @@ def _sample_run(root: Path) -> Run:
     )
 
 
-@functools.cache
-def _several_run(root: Path) -> Run:
+def write_several(target: Path) -> Path:
+    """Write texts with the labels 'good', 'poor' or both, joined by `|`."""
     draw = random.Random(0)
     rows = []
     for row in range(160):
@@ -70,7 +70,12 @@ def _several_run(root: Path) -> Run:
         names = ["good"] * (row % 2) + ["poor"] * (row // 2 % 2)
         if names:
             rows.append((f"{' and '.join(words)} no. {row}", "|".join(names)))
-    source = write_csv(root / "several.csv", rows)
+    return write_csv(target, rows)
+
+
+@functools.cache
+def _several_run(root: Path) -> Run:
+    source = write_several(root / "several.csv")
     changes = {
         "data": {"label_separator": "|", "balance": "class_weight"},
         "training": {"epochs": 10},

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import random
 from pathlib import Path
 
 import keras
@@ -11,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.encoders.tiny import EMBEDDING_WIDTH, write_text_embedding
-from tests.trained import NEGATIVE, POSITIVE, sentences, settings, write_csv
+from tests.trained import sentences, settings, write_csv, write_several
 from tfhub_transfer.config import Config, DistillationConfig, EncoderConfig
 from tfhub_transfer.data.examples import Dataset
 from tfhub_transfer.data.splits import load
@@ -173,14 +172,7 @@ def test_students_of_other_kinds_learn(folder, teacher, changes, request):
 
 
 def test_a_student_of_several_labels_learns(folder):
-    draw = random.Random(0)
-    rows = []
-    for row in range(160):
-        words = [draw.choice(POSITIVE)] * (row % 2) + [draw.choice(NEGATIVE)] * (row // 2 % 2)
-        names = ["good"] * (row % 2) + ["poor"] * (row // 2 % 2)
-        if names:
-            rows.append((f"{' and '.join(words)} no. {row}", "|".join(names)))
-    source = write_csv(folder / "several.csv", rows)
+    source = write_several(folder / "several.csv")
     changes = {"data": {"label_separator": "|"}}
     several = {**changes, "training": {"epochs": 10}}
     teacher = run_experiment(settings(folder / "several-teacher", source, **several))
