@@ -1,4 +1,4 @@
-"""Tiny encoders of each kind, with random weights, made in about a second each.
+"""Tiny encoders of each kind, with random weights; made once in a session, and copied.
 
 write_text_embedding(directory)   a text embedding, as nnlm
 write_transformer(directory)      a transformer as TF Hub has them: lookup table, word axis
@@ -8,8 +8,12 @@ write_checkpoint(directory)       what that is built from
 
 from __future__ import annotations
 
+import functools
 import json
+import shutil
 import string
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +41,24 @@ POSITIONS = 32
 _SENTENCE_POOLING = {"mean": "pooling_mode_mean_tokens", "cls": "pooling_mode_cls_token"}
 
 
+def once(write: Callable[..., Path]) -> Callable[..., Path]:
+    """Copy what `write` made before with the same options; tracing takes a second or three."""
+
+    @functools.cache
+    def made(**options: Any) -> tempfile.TemporaryDirectory[str]:
+        folder = tempfile.TemporaryDirectory()
+        write(Path(folder.name), **options)
+        return folder
+
+    @functools.wraps(write)
+    def copied(directory: Path, **options: Any) -> Path:
+        shutil.copytree(made(**options).name, directory, dirs_exist_ok=True)
+        return directory
+
+    return copied
+
+
+@once
 def write_text_embedding(directory: Path, *, seed: int = 0) -> Path:
     """Write a text embedding of EMBEDDING_WIDTH: the sum of its words' vectors, by their hash."""
 
@@ -58,6 +80,7 @@ def write_text_embedding(directory: Path, *, seed: int = 0) -> Path:
     return directory
 
 
+@once
 def write_transformer(directory: Path, *, seed: int = 0) -> Path:
     """Write a pair of TRANSFORMER_WIDTH: embeddings, two residual layers with dropout, a pooler."""
     vocabulary = directory / "vocabulary.txt"
@@ -155,6 +178,7 @@ def _write_preprocess(directory: Path, vocabulary: Path) -> None:
     )
 
 
+@once
 def write_bert(directory: Path, **options: Any) -> Path:
     """Build a tiny BERT; the options are those of `write_checkpoint`."""
     checkpoint = write_checkpoint(directory / "checkpoint", **options)
