@@ -25,7 +25,14 @@ from tfhub_transfer.evaluation.style import to_svg, write_png
 from tfhub_transfer.evaluation.verdict import compare, verdict
 from tfhub_transfer.runs import Run, atomic_path
 
-__all__ = ["Report", "most_confident_mistakes", "result_table", "verdict", "write_report"]
+__all__ = [
+    "Report",
+    "most_confident_mistakes",
+    "page_template",
+    "result_table",
+    "verdict",
+    "write_report",
+]
 
 LARGEST_SVG = 400_000
 """Characters; a figure of more goes into the page as PNG."""
@@ -68,6 +75,18 @@ class Report:
     timing: Mapping[str, float] = field(default_factory=dict)
 
 
+def page_template(name: str) -> jinja2.Template:
+    """Return the template of a page of this folder; what it is rendered with is escaped."""
+    templates = jinja2.Environment(
+        loader=jinja2.PackageLoader("tfhub_transfer.evaluation", "."),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    return templates.get_template(name)
+
+
 def write_report(run: Run, *, result: Report) -> None:
     """Write `report.html`, which loads nothing from elsewhere, and each figure as a PNG.
 
@@ -88,14 +107,7 @@ def write_report(run: Run, *, result: Report) -> None:
 
     metrics = {**result.metrics, "baselines": result.baselines}
     comparison = compare(metrics)
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("tfhub_transfer.evaluation", "."),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    page = environment.get_template("report.html.j2").render(
+    page = page_template("report.html.j2").render(
         result=result,
         test=result.metrics["test"],
         rows=list(result_rows(metrics)),

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import yaml
 from markupsafe import Markup
 from matplotlib.figure import Figure
@@ -25,6 +24,7 @@ from tfhub_transfer.evaluation.protocols.table import (
     as_markdown,
     cells_of,
 )
+from tfhub_transfer.evaluation.report import page_template
 from tfhub_transfer.evaluation.style import to_svg, write_png
 from tfhub_transfer.runs import Run, atomic_path, environment
 
@@ -58,14 +58,7 @@ def write_result(result: Result, home: Run) -> None:
         with atomic_path(home.plots / f"{name}.png") as temporary:
             write_png(figure, temporary)
         figures.append(Markup(to_svg(figure, name, figure.axes[0].get_title(loc="left"))))
-    templates = jinja2.Environment(
-        loader=jinja2.PackageLoader("tfhub_transfer.evaluation", "."),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    page = templates.get_template("protocol.html.j2").render(
+    page = page_template("protocol.html.j2").render(
         result=result,
         protocol=protocol,
         expected=len(protocol.cells()),
