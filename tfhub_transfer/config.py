@@ -86,6 +86,8 @@ class EncoderConfig:
         precision: of the matrix products in bulk encoding. The trained model stays float32.
         layers: of a transformer, use only this many of its first layers. The last of them is
             pooled as the encoder pools its own; by the mean, where that takes a pooler.
+        max_tokens: of a transformer, read this many tokens of each text at most, special ones
+            included; when not given, as many as its preprocessor takes (128 for TF Hub's).
     """
 
     name: str = "minilm-static"
@@ -93,9 +95,11 @@ class EncoderConfig:
     cache: bool = True
     precision: Literal["float32", "bfloat16"] = "float32"
     layers: int | None = None
+    max_tokens: int | None = None
 
     def __post_init__(self) -> None:
         at_least("encoder.layers", self.layers, 1)
+        at_least("encoder.max_tokens", self.max_tokens, 3)
 
 
 @dataclass(frozen=True)

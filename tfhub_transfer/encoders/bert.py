@@ -19,6 +19,7 @@ from tfhub_transfer.encoders.bert_checkpoint import (
     read_vocabulary,
     read_weights,
 )
+from tfhub_transfer.encoders.packing import SpecialTokens, pack
 from tfhub_transfer.encoders.reusable import save_reusable
 
 # Added to the attention scores of padding. Large enough to vanish in the softmax, small enough
@@ -34,9 +35,7 @@ class BertPreprocess(tf.Module):
 
     def __init__(self, vocabulary: list[str], *, lower_case: bool, max_tokens: int):
         super().__init__(name="preprocess")
-        self._cls = vocabulary.index("[CLS]")
-        self._sep = vocabulary.index("[SEP]")
-        self._pad = vocabulary.index("[PAD]")
+        self._special = SpecialTokens(*map(vocabulary.index, ("[CLS]", "[SEP]", "[PAD]")))
         self._max_tokens = max_tokens
         self._tokenizer = tf_text.FastBertTokenizer(
             vocabulary, lower_case_nfd_strip_accents=lower_case
@@ -51,24 +50,7 @@ class BertPreprocess(tf.Module):
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "text")])
     def __call__(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
         """Return input_word_ids, input_mask and input_type_ids, each int32[B, S]."""
-        # Gathered by position: faster than slices and concatenations of ragged tensors, which
-        # TensorFlow Lite lacks besides.
-        tokens = self.tokenize(text)
-        lengths = tf.cast(tf.minimum(tokens.row_lengths(), self._max_tokens - 2), tf.int32)
-        width = tf.reduce_max(tf.concat([lengths, [0]], axis=0)) + 2
-        lengths = tf.expand_dims(lengths, 1)
-        starts = tf.expand_dims(tf.cast(tokens.row_starts(), tf.int32), 1)
-        place = tf.expand_dims(tf.range(width) - 1, 0)  # -1 is before a text's first token
-        values = tf.concat([tokens.flat_values, [self._pad]], axis=0)
-        nearest = tf.clip_by_value(starts + place, 0, tf.size(values) - 1)
-        ids = tf.where(place < lengths, tf.gather(values, nearest), self._pad)
-        ids = tf.where(place < 0, self._cls, ids)
-        ids = tf.where(tf.equal(place, lengths), self._sep, ids)
-        return {
-            "input_word_ids": ids,
-            "input_mask": tf.cast(place <= lengths, tf.int32),
-            "input_type_ids": tf.zeros_like(ids),
-        }
+        return pack(self.tokenize(text), self._special, self._max_tokens)
 
 
 _INPUTS = {

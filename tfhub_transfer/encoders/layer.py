@@ -16,6 +16,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from tfhub_transfer.encoders.depth import level_of, number_of_layers
 from tfhub_transfer.encoders.first_layers import first_layers, like_the_whole
+from tfhub_transfer.encoders.packing import SpecialTokens, pack, pieces, special_tokens
 from tfhub_transfer.encoders.resolve import Encoder, resolve
 from tfhub_transfer.errors import EncoderError
 
@@ -41,11 +42,14 @@ class HubLayer(keras.layers.Layer):
         moving: of a trainable layer, a regular expression for the paths of the weights that move.
         layers: of a transformer, use only this many of its first layers. The last of them is
             pooled as the encoder pools its own, without a pooler; weights above it do not move.
+        max_tokens: of a transformer, how many tokens of a text it reads, special ones included;
+            the preprocessor's own limit when not given.
         offline: never open a socket to find the encoder.
         **kwargs: of `keras.layers.Layer`.
 
     Raises:
-        EncoderError: the SavedModel has no such output or is no TF Hub text encoder.
+        EncoderError: the SavedModel has no such output, no such layers or no room for so many
+            tokens, or is no TF Hub text encoder.
     """
 
     def __init__(
@@ -56,6 +60,7 @@ class HubLayer(keras.layers.Layer):
         trainable: bool = False,
         moving: str = ".*",
         layers: int | None = None,
+        max_tokens: int | None = None,
         offline: bool = False,
         **kwargs: Any,
     ):
@@ -80,6 +85,9 @@ class HubLayer(keras.layers.Layer):
         self._adopted = self._adopt_variables()
         self.movable = [weight for weight in self._adopted if weight.trainable]
         self.depth = number_of_layers(weight.path for weight in self.movable)
+        self.max_tokens = max_tokens
+        if max_tokens is not None:
+            self._special = self._limit(max_tokens)
         self.layers = layers
         if layers is not None:
             self._cut(layers)
@@ -95,9 +103,10 @@ class HubLayer(keras.layers.Layer):
 
     @property
     def fingerprint(self) -> str:
-        """What the published vectors are a function of: the encoder's fingerprint, and the cut."""
-        cut = "" if self.layers is None else f"-{self.layers}-layers"
-        return f"{self.encoder.fingerprint}{cut}"
+        """What the published vectors are a function of: the encoder's fingerprint, and the cuts."""
+        layers = "" if self.layers is None else f"-{self.layers}-layers"
+        tokens = "" if self.max_tokens is None else f"-{self.max_tokens}-tokens"
+        return f"{self.encoder.fingerprint}{layers}{tokens}"
 
     @property
     def loaded(self) -> list[Any]:
@@ -122,6 +131,28 @@ class HubLayer(keras.layers.Layer):
                 )
             adopted.append(weight)
         return adopted
+
+    def _limit(self, max_tokens: int) -> SpecialTokens:
+        """Return what goes around so many tokens of a text."""
+        if not hasattr(self._preprocess, "tokenize"):
+            kind = (
+                "a text embedding, which reads all of a text"
+                if self._preprocess is None
+                else "a transformer whose preprocessor has no function `tokenize`"
+            )
+            raise EncoderError(
+                f"encoder.max_tokens cuts the texts of a transformer. {self.encoder.handle} is "
+                f"{kind}. Received: {max_tokens}"
+            )
+        # as all of TF Hub's and our own call the table of learnt positions
+        tables = [w for w in self._adopted if re.search(r"position\w*/embeddings", w.path)]
+        room = min((table.shape[0] for table in tables), default=max_tokens)
+        if not 3 <= max_tokens <= room:
+            raise EncoderError(
+                f"encoder.max_tokens must be between 3 and the {room} positions that "
+                f"{self.encoder.handle} has learnt. Received: {max_tokens}"
+            )
+        return special_tokens(self._preprocess, self.encoder.handle)
 
     def _cut(self, layers: int) -> None:
         """Put the first layers in the place of the whole encoder."""
@@ -171,6 +202,9 @@ class HubLayer(keras.layers.Layer):
             raise EncoderError(
                 f"A text embedding takes text as it is. Received: {self.encoder.handle}"
             )
+        if self.max_tokens is not None:
+            tokenized = pieces(self._preprocess.tokenize(texts))
+            return pack(tokenized, self._special, self.max_tokens)
         tokens: dict[str, tf.Tensor] = self._preprocess(texts)
         return tokens
 
@@ -194,7 +228,7 @@ class HubLayer(keras.layers.Layer):
         """
         call: dict[str, Any] = {"training": training, "precision": precision}
         if self._preprocess is not None and not isinstance(inputs, dict):
-            inputs = self._preprocess(inputs)
+            inputs = self.preprocess(inputs)
             if training:
                 inputs = _without_common_padding(inputs)
         if self._preprocess is None:
@@ -317,6 +351,7 @@ class HubLayer(keras.layers.Layer):
             "trainable": self.trainable,
             "moving": self.moving,
             "layers": self.layers,
+            "max_tokens": self.max_tokens,
             "offline": self.offline,
         }
 

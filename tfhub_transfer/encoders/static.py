@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfhub_transfer.encoders.layer import HubLayer
+from tfhub_transfer.encoders.packing import pieces, special_tokens
 from tfhub_transfer.encoders.resolve import Encoder
 from tfhub_transfer.encoders.reusable import resources_of, save_reusable
 from tfhub_transfer.errors import EncoderError
@@ -43,7 +44,7 @@ class StaticEmbedding(tf.Module):
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "text")])
     def __call__(self, text: tf.Tensor) -> tf.Tensor:
         """Return float32[B, D]. No text is cut, however long."""
-        tokens = _flat(self._preprocess.tokenize(text))
+        tokens = pieces(self._preprocess.tokenize(text))
         vectors = tf.gather(self._table, tokens.values)
         total = tf.math.unsorted_segment_sum(vectors, tokens.value_rowids(), tf.shape(text)[0])
         return tf.math.l2_normalize(total, axis=-1)
@@ -90,7 +91,7 @@ def build(encoder: Encoder, target: Path, *, width: int = 256, bits: int | None 
 
 def _token_vectors(layer: HubLayer) -> np.ndarray:
     """Return the transformer's output for each vocabulary entry between start and end token."""
-    start, end = _delimiters(layer)
+    start, end, _ = special_tokens(layer.preprocess, layer.encoder.handle)
     tables = [w for w in layer.weights if re.search(r"word\w*/embeddings$", w.path)]
     if len(tables) != 1:
         raise EncoderError(
@@ -118,18 +119,6 @@ def _token_vectors(layer: HubLayer) -> np.ndarray:
     return np.concatenate(vectors)
 
 
-def _delimiters(layer: HubLayer) -> tuple[int, int]:
-    """Return what the preprocessor puts around a text: the tokens of an empty one."""
-    empty = layer.preprocess(tf.constant([""]))
-    ids = empty["input_word_ids"][empty["input_mask"] > 0].numpy()
-    if len(ids) != 2:
-        raise EncoderError(
-            f"{layer.encoder.handle} should put one token before a text and one after it. "
-            f"Received for an empty text: {ids.tolist()}"
-        )
-    return int(ids[0]), int(ids[1])
-
-
 def _principal_components(vectors: np.ndarray, width: int) -> np.ndarray:
     centred = vectors - vectors.mean(axis=0)
     _, _, directions = np.linalg.svd(centred, full_matrices=False)
@@ -148,8 +137,3 @@ def _rounded(table: np.ndarray, bits: int) -> np.ndarray:
     step = 2.0 ** np.ceil(np.log2(np.abs(table).max() / (2 ** (bits - 1) - 1)))
     rounded: np.ndarray = np.round(table / step) * step
     return rounded.astype(np.float32)
-
-
-def _flat(tokens: tf.RaggedTensor) -> tf.RaggedTensor:
-    """Join the word axis of TF Hub's tokenizers, [B, (words), (pieces)], with the pieces."""
-    return tokens.merge_dims(1, 2) if tokens.shape.rank == 3 else tokens

@@ -43,13 +43,12 @@ class Classifier:
         )
 
     @classmethod
-    def build(
-        cls, config: Config, labels: Sequence[str], *, multi_label: bool
-    ) -> Classifier:
+    def build(cls, config: Config, labels: Sequence[str], *, multi_label: bool) -> Classifier:
         """Return an untrained classifier as `config` asks for it."""
         encoder = HubLayer(
             config.encoder.name,
             layers=config.encoder.layers,
+            max_tokens=config.encoder.max_tokens,
             offline=config.encoder.offline,
             name="encoder",
         )

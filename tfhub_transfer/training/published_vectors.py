@@ -17,7 +17,9 @@ def published_vectors(config: EncoderConfig) -> Callable[[Sequence[str]], np.nda
 
     Through the feature cache, unless `encoder.cache` is off.
     """
-    layer = HubLayer(config.name, layers=config.layers, offline=config.offline)
+    layer = HubLayer(
+        config.name, layers=config.layers, max_tokens=config.max_tokens, offline=config.offline
+    )
     bulk = BulkEncoder(layer, config.precision)
     if not config.cache:
         return bulk

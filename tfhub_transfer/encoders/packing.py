@@ -1,0 +1,79 @@
+"""Word pieces between the special tokens of a transformer, cut and padded to one length."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from tfhub_transfer.errors import EncoderError
+
+__all__ = ["SpecialTokens", "pack", "pieces", "special_tokens"]
+
+Tokens = dict[str, tf.Tensor]
+
+
+class SpecialTokens(NamedTuple):
+    """The ids of what stands before a text, after it, and where there is none."""
+
+    start: int
+    end: int
+    padding: int
+
+
+def special_tokens(preprocess: Callable[[tf.Tensor], Tokens], handle: str) -> SpecialTokens:
+    """Return what a preprocessor puts around a text and behind it.
+
+    Args:
+        preprocess: texts to tokens, int32[B, S] each.
+        handle: the encoder's, for the error.
+
+    Raises:
+        EncoderError: it is not one token on each side.
+    """
+    tokens = preprocess(tf.constant(["", "a"]))
+    empty = tokens["input_word_ids"][0].numpy()
+    length = int(tf.reduce_sum(tokens["input_mask"][0]))
+    if length != 2 or len(empty) < 3:
+        raise EncoderError(
+            f"{handle} should put one token before a text and one after it. "
+            f"Received for an empty text: {empty[:length].tolist()}"
+        )
+    return SpecialTokens(*empty[:3].tolist())
+
+
+def pieces(tokens: tf.RaggedTensor) -> tf.RaggedTensor:
+    """Join the word axis of TF Hub's tokenizers, [B, (words), (pieces)], with the pieces."""
+    return tokens.merge_dims(1, 2) if tokens.shape.rank == 3 else tokens
+
+
+def pack(tokens: tf.RaggedTensor, special: SpecialTokens, max_tokens: int) -> Tokens:
+    """Return a transformer's inputs, padded to the longest row.
+
+    Gathered by position: faster than slices and concatenations of ragged tensors, which TensorFlow
+    Lite lacks besides.
+
+    Args:
+        tokens: int32[B, (T)], without special tokens.
+        special: what goes around them.
+        max_tokens: of a row, special ones included; what is beyond them is cut off.
+
+    Returns:
+        input_word_ids, input_mask and input_type_ids, each int32[B, S].
+    """
+    lengths = tf.cast(tf.minimum(tokens.row_lengths(), max_tokens - 2), tf.int32)
+    width = tf.reduce_max(tf.concat([lengths, [0]], axis=0)) + 2
+    lengths = tf.expand_dims(lengths, 1)
+    starts = tf.expand_dims(tf.cast(tokens.row_starts(), tf.int32), 1)
+    place = tf.expand_dims(tf.range(width) - 1, 0)  # -1 is before a text's first token
+    values = tf.concat([tokens.flat_values, [special.padding]], axis=0)
+    nearest = tf.clip_by_value(starts + place, 0, tf.size(values) - 1)
+    ids = tf.where(place < lengths, tf.gather(values, nearest), special.padding)
+    ids = tf.where(place < 0, special.start, ids)
+    ids = tf.where(tf.equal(place, lengths), special.end, ids)
+    return {
+        "input_word_ids": ids,
+        "input_mask": tf.cast(place <= lengths, tf.int32),
+        "input_type_ids": tf.zeros_like(ids),
+    }
