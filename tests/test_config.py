@@ -29,6 +29,8 @@ REFUSED = [
     (DataConfig, "limit", 0, r"data\.limit must be at least 1\. Received: 0"),
     (DataConfig, "shots", -3, r"data\.shots must be at least 1\. Received: -3"),
     (DataConfig, "label_separator", "", r"data\.label_separator must not be empty"),
+    (EncoderConfig, "max_tokens", 2, r"encoder\.max_tokens must be at least 3\. Received: 2"),
+    (EncoderConfig, "truncation", "tail", r"encoder\.truncation .* give that too.*: 'tail'"),
     (HeadConfig, "hidden", (64, 0), r"head\.hidden must be at least 1\. Received: 0"),
     (HeadConfig, "dropout", 1.0, r"head\.dropout must be from 0 to 0\.99\. Received: 1\.0"),
     (HeadConfig, "label_smoothing", -1, r"head\.label_smoothing must be from 0 to 0\.99"),

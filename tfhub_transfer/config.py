@@ -88,6 +88,8 @@ class EncoderConfig:
             pooled as the encoder pools its own; by the mean, where that takes a pooler.
         max_tokens: of a transformer, read this many tokens of each text at most, special ones
             included; when not given, as many as its preprocessor takes (128 for TF Hub's).
+        truncation: with `max_tokens`, what is left of a longer text: its `head`, its `tail`, or
+            both `ends`, a quarter of the tokens from the head (arXiv 1905.05583).
     """
 
     name: str = "minilm-static"
@@ -96,10 +98,16 @@ class EncoderConfig:
     precision: Literal["float32", "bfloat16"] = "float32"
     layers: int | None = None
     max_tokens: int | None = None
+    truncation: Literal["head", "tail", "ends"] = "head"
 
     def __post_init__(self) -> None:
         at_least("encoder.layers", self.layers, 1)
         at_least("encoder.max_tokens", self.max_tokens, 3)
+        if self.truncation != "head" and self.max_tokens is None:
+            raise ConfigError(
+                f"encoder.truncation says what is left of a text of more than encoder.max_tokens: "
+                f"give that too. Received: {self.truncation!r}"
+            )
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,15 @@ def test_texts_are_cut_between_the_special_tokens(encoder, encoders, max_tokens)
     assert rows(HubLayer(encoder, max_tokens=max_tokens)) == expected
 
 
+@pytest.mark.parametrize(("truncation", "kept"), [("tail", "vwxyz"), ("ends", "awxyz")])
+def test_what_is_left_of_a_long_text(encoder, truncation, kept):
+    layer = HubLayer(encoder, max_tokens=7, truncation=truncation)
+    letters = [tiny.VOCABULARY.index(letter) for letter in kept]
+    short, empty, single, long = rows(layer)
+    assert long == [SPECIAL[0], *letters, SPECIAL[1]]
+    assert [short, empty, single] == rows(HubLayer(encoder, max_tokens=7))[:3]
+
+
 def test_no_texts(encoder):
     vectors = HubLayer(encoder, max_tokens=5)(tf.constant([], tf.string))
     assert vectors.shape[0] == 0

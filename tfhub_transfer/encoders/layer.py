@@ -16,7 +16,13 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from tfhub_transfer.encoders.depth import level_of, number_of_layers
 from tfhub_transfer.encoders.first_layers import first_layers, like_the_whole
-from tfhub_transfer.encoders.packing import SpecialTokens, pack, pieces, special_tokens
+from tfhub_transfer.encoders.packing import (
+    SpecialTokens,
+    Truncation,
+    pack,
+    pieces,
+    special_tokens,
+)
 from tfhub_transfer.encoders.resolve import Encoder, resolve
 from tfhub_transfer.errors import EncoderError
 
@@ -44,6 +50,7 @@ class HubLayer(keras.layers.Layer):
             pooled as the encoder pools its own, without a pooler; weights above it do not move.
         max_tokens: of a transformer, how many tokens of a text it reads, special ones included;
             the preprocessor's own limit when not given.
+        truncation: with `max_tokens`, what is left of a longer text, as `packing.pack` takes it.
         offline: never open a socket to find the encoder.
         **kwargs: of `keras.layers.Layer`.
 
@@ -61,6 +68,7 @@ class HubLayer(keras.layers.Layer):
         moving: str = ".*",
         layers: int | None = None,
         max_tokens: int | None = None,
+        truncation: Truncation = "head",
         offline: bool = False,
         **kwargs: Any,
     ):
@@ -85,7 +93,7 @@ class HubLayer(keras.layers.Layer):
         self._adopted = self._adopt_variables()
         self.movable = [weight for weight in self._adopted if weight.trainable]
         self.depth = number_of_layers(weight.path for weight in self.movable)
-        self.max_tokens = max_tokens
+        self.max_tokens, self.truncation = max_tokens, truncation
         if max_tokens is not None:
             self._special = self._limit(max_tokens)
         self.layers = layers
@@ -105,7 +113,7 @@ class HubLayer(keras.layers.Layer):
     def fingerprint(self) -> str:
         """What the published vectors are a function of: the encoder's fingerprint, and the cuts."""
         layers = "" if self.layers is None else f"-{self.layers}-layers"
-        tokens = "" if self.max_tokens is None else f"-{self.max_tokens}-tokens"
+        tokens = "" if self.max_tokens is None else f"-{self.max_tokens}-{self.truncation}"
         return f"{self.encoder.fingerprint}{layers}{tokens}"
 
     @property
@@ -204,7 +212,7 @@ class HubLayer(keras.layers.Layer):
             )
         if self.max_tokens is not None:
             tokenized = pieces(self._preprocess.tokenize(texts))
-            return pack(tokenized, self._special, self.max_tokens)
+            return pack(tokenized, self._special, self.max_tokens, self.truncation)
         tokens: dict[str, tf.Tensor] = self._preprocess(texts)
         return tokens
 
@@ -352,6 +360,7 @@ class HubLayer(keras.layers.Layer):
             "moving": self.moving,
             "layers": self.layers,
             "max_tokens": self.max_tokens,
+            "truncation": self.truncation,
             "offline": self.offline,
         }
 

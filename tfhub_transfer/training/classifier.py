@@ -49,6 +49,7 @@ class Classifier:
             config.encoder.name,
             layers=config.encoder.layers,
             max_tokens=config.encoder.max_tokens,
+            truncation=config.encoder.truncation,
             offline=config.encoder.offline,
             name="encoder",
         )

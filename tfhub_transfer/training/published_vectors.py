@@ -18,7 +18,11 @@ def published_vectors(config: EncoderConfig) -> Callable[[Sequence[str]], np.nda
     Through the feature cache, unless `encoder.cache` is off.
     """
     layer = HubLayer(
-        config.name, layers=config.layers, max_tokens=config.max_tokens, offline=config.offline
+        config.name,
+        layers=config.layers,
+        max_tokens=config.max_tokens,
+        truncation=config.truncation,
+        offline=config.offline,
     )
     bulk = BulkEncoder(layer, config.precision)
     if not config.cache:
