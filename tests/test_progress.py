@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from tfhub_transfer import progress as module
@@ -69,3 +71,26 @@ def test_what_goes_on_may_change(capsys, monkeypatch):
         advance(1, now="Counting, second fold")
         advance(1)
     assert "Counting, second fold: 3 sheep" in " ".join(capsys.readouterr().err.split())
+
+
+def test_work_within_work_is_told_of_in_one_line(capsys, monkeypatch):
+    monkeypatch.setattr(module, "PATIENCE_SECONDS", -1.0)
+    with progress("Trials", "trials", 2) as outer:
+        with progress("Training", "examples", 30) as inner:
+            inner(20)
+        outer(2)
+    text = capsys.readouterr().err
+    assert text.startswith("Trials: 2 trials in ")
+    assert text.count("\n") == 1
+
+
+def test_a_terminal_sees_the_work_within(capsys, monkeypatch):
+    monkeypatch.setattr(module, "PATIENCE_SECONDS", -1.0)
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("COLUMNS", "140")
+    with progress("Trials", "trials", 2) as outer:
+        with progress("Training", "examples", 30) as inner:
+            inner(20)
+            time.sleep(0.3)  # the line is drawn ten times a second
+        outer(2)
+    assert "Trials: Training, 20 of 30 examples" in capsys.readouterr().err

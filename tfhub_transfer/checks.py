@@ -60,6 +60,8 @@ def check_together(config: Config) -> None:
         )
     if not moves_encoder(config):
         _check_frozen(config)
+    if config.training.distribute != "none":
+        _check_distributed(config)
 
 
 def moves_encoder(config: Config) -> bool:
@@ -110,4 +112,36 @@ def _check_contrastive(config: Config) -> None:
         raise ConfigError(
             f"Strategy contrastive trains on pairs once, then the head: it has no stages. "
             f"Accepted: strategy fine_tuning with them. Received: {', '.join(given)}"
+        )
+
+
+def _check_distributed(config: Config) -> None:
+    training, encoder = config.training, config.encoder
+    in_training = moves_encoder(config) or not encoder.cache
+    if training.distribute == "tpu" and in_training:
+        raise ConfigError(
+            f"A TPU has no strings: --training.distribute tpu trains a head on cached vectors, "
+            f"with strategy feature_extraction and the cache. Accepted: mirrored, on GPUs. "
+            f"Received: strategy {training.strategy!r}, encoder.cache {str(encoder.cache).lower()}"
+        )
+    # what a batch's pairs, ranks, sums and a graph of its own have to do with the devices
+    whole = {
+        "training.strategy contrastive (the loss is over all pairs of a batch)": (
+            training.strategy == "contrastive"
+        ),
+        f"training.truncate_loss {training.truncate_loss:g} (it ranks all losses of a batch)": (
+            training.truncate_loss > 0
+        ),
+        f"training.accumulate {training.accumulate} (a larger batch does the same, divided)": (
+            training.accumulate > 1
+        ),
+        f"encoder.layers {encoder.layers} (the graph that is cut belongs to one device)": (
+            encoder.layers is not None and in_training
+        ),
+    }
+    if given := [name for name, asked in whole.items() if asked]:
+        raise ConfigError(
+            f"--training.distribute {training.distribute} divides batches among devices, which "
+            f"does not go with everything: leave it out, or what it does not go with. Received: "
+            f"{', '.join(given)}"
         )

@@ -90,6 +90,9 @@ class EncoderConfig:
             included; when not given, as many as its preprocessor takes (128 for TF Hub's).
         truncation: with `max_tokens`, what is left of a longer text: its `head`, its `tail`, or
             both `ends`, a quarter of the tokens from the head (arXiv 1905.05583).
+        pooling: how the vectors of a transformer's tokens become one: `published` as the encoder
+            does it itself; or, not normalised and without its pooler, the `mean` or the `max` over
+            the tokens that are no padding, or the `first` token.
     """
 
     name: str = "minilm-static"
@@ -99,6 +102,7 @@ class EncoderConfig:
     layers: int | None = None
     max_tokens: int | None = None
     truncation: Literal["head", "tail", "ends"] = "head"
+    pooling: Literal["published", "mean", "max", "first"] = "published"
 
     def __post_init__(self) -> None:
         at_least("encoder.layers", self.layers, 1)
@@ -192,7 +196,10 @@ class TrainingConfig:
         epochs: passes over the training rows at most; by the strategy when not given.
         batch_size: examples per batch.
         accumulate: batches whose gradients are averaged to one optimizer step.
-        learning_rate: Adam's, at its highest.
+        optimizer: `adamw`, which leaves the rows of a token table alone that a batch did not look
+            up; or one of Keras' own, which do not: `nadam`, `lion`, `sgd` with Nesterov momentum
+            0.9, `rmsprop`, `adafactor`. Each wants a learning rate of its own.
+        learning_rate: the optimizer's, at its highest.
         encoder_learning_rate: that of the encoder's weights, where they move; when not given,
             5e-5 for a transformer (2e-4 with `contrastive`) and 3e-4 for a text embedding.
         warmup: the share of all steps in which the rate rises from zero.
@@ -204,6 +211,8 @@ class TrainingConfig:
         precision: of the matrix products in training a transformer; weights stay float32.
         patience: epochs without a better validation loss before training stops; the best epoch's
             weights are kept.
+        distribute: `mirrored` divides each batch among all GPUs of this machine, `tpu` among the
+            cores of a TPU, where it trains a head on cached vectors alone.
         tensorboard: also write TensorBoard logs into the run directory.
     """
 
@@ -216,6 +225,7 @@ class TrainingConfig:
     epochs: int | None = None
     batch_size: int = 64
     accumulate: int = 1
+    optimizer: Literal["adamw", "nadam", "lion", "sgd", "rmsprop", "adafactor"] = "adamw"
     learning_rate: float = 1e-3
     encoder_learning_rate: float | None = None
     warmup: float = 0.05
@@ -225,6 +235,7 @@ class TrainingConfig:
     truncate_loss: float = 0.0
     precision: Literal["float32", "bfloat16"] = "float32"
     patience: int = 6
+    distribute: Literal["none", "mirrored", "tpu"] = "none"
     tensorboard: bool = False
 
     def __post_init__(self) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from typing import Protocol
 
 PATIENCE_SECONDS = 2.0
+# Tells, in the line of the work that is going on, what goes on within it.
+_around: ContextVar[Callable[[str], None] | None] = ContextVar("around", default=None)
 
 
 class Advance(Protocol):
@@ -22,13 +25,19 @@ def progress(what: str, unit: str, total: int | None = None) -> Iterator[Advance
     """Yield a function to call with each number of units done, and maybe with a new `what`.
 
     Past two seconds a terminal shows the count, the rate and, where the total is known, a bar
-    with the time left; at the end one line stays. A log gets that line only.
+    with the time left; at the end one line stays. A log gets that line only. Work that goes on
+    within other work, as a training within a search, is told of in the other's line alone.
 
     Args:
         what: what is going on, as in "Encoding".
         unit: of what is counted, in the plural, as in "texts".
         total: how many units there will be, if known.
     """
+    around = _around.get()
+    if around is not None:
+        with _within(around, what, unit, total) as advance_within:
+            yield advance_within
+        return
     # rich takes 0.1 s to import, which only those who wait should pay
     from rich.console import Console
     from rich.progress import (
@@ -61,9 +70,15 @@ def progress(what: str, unit: str, total: int | None = None) -> Iterator[Advance
             shown = True
         bar.update(task, description=what, completed=done, rate=_rate(done / max(elapsed, 1e-9)))
 
+    def tell(text: str) -> None:
+        advance(0)
+        bar.update(task, description=f"{what}: {text}" if text else what)
+
+    token = _around.set(tell)
     try:
         yield advance
     finally:
+        _around.reset(token)
         bar.stop()
         elapsed = time.monotonic() - start
         if elapsed > PATIENCE_SECONDS:
@@ -71,6 +86,24 @@ def progress(what: str, unit: str, total: int | None = None) -> Iterator[Advance
                 f"{what}: {done:,} {unit} in {elapsed:.1f} s ({_rate(done / elapsed)} {unit}/s)",
                 markup=False, highlight=False,
             )
+
+
+@contextlib.contextmanager
+def _within(
+    tell: Callable[[str], None], what: str, unit: str, total: int | None
+) -> Iterator[Advance]:
+    done = 0
+
+    def advance(units: int, now: str | None = None) -> None:
+        nonlocal done, what
+        done += units
+        what = now or what
+        tell(f"{what}, {done:,}{f' of {total:,}' if total is not None else ''} {unit}")
+
+    try:
+        yield advance
+    finally:
+        tell("")
 
 
 def _rate(rate: float) -> str:

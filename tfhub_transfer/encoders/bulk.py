@@ -61,15 +61,16 @@ class BulkEncoder:
         def model(inputs: Any) -> tf.Tensor:
             return layer.vectors(inputs, precision=precision)
 
-        # Traced once for every batch shape; the outputs that are not asked for are pruned.
+        # Traced once for every batch shape; the outputs that are not asked for are pruned. Concrete
+        # functions, since TensorFlow warns of many encoders that are traced once each.
         token_spec = tf.TensorSpec([None, None], tf.int32)
         names = ("input_word_ids", "input_mask", "input_type_ids")
         spec = (
             dict.fromkeys(names, token_spec) if is_transformer else tf.TensorSpec([None], tf.string)
         )
-        self._model = tf.function(model, input_signature=[spec], autograph=False)
+        self._model = tf.function(model, autograph=False).get_concrete_function(spec)
         self._preprocess = (
-            tf.function(layer.preprocess, input_signature=[tf.TensorSpec([None], tf.string)])
+            tf.function(layer.preprocess).get_concrete_function(tf.TensorSpec([None], tf.string))
             if is_transformer
             else None
         )

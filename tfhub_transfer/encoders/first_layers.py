@@ -10,20 +10,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework import graph_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow.python.grappler import tf_optimizer  # what TensorFlow's own converters inline with
 
-__all__ = ["first_layers", "like_the_whole"]
+__all__ = ["first_layers"]
 
 Tokens = dict[str, tf.Tensor]
 TOKENS = {
     name: tf.TensorSpec([None, None], tf.int32, name)
     for name in ("input_word_ids", "input_mask", "input_type_ids")
 }
-_TEXTS = ["the quick brown fox jumps over the lazy dog", "a", "in 1912 it was, so to say, too late"]
 
 
 def first_layers(outputs: Callable[[Tokens], Any], layers: int) -> Callable[[Tokens], tf.Tensor]:
@@ -105,46 +103,3 @@ def _needed(graph: graph_pb2.GraphDef, output: str) -> graph_pb2.GraphDef:
         node.ClearField("input")
         node.input.extend(i for i in nodes[name].input if i.partition(":")[0].lstrip("^") in kept)
     return smaller
-
-
-def like_the_whole(
-    model: Callable[[Tokens], Any], preprocess: Callable[[tf.Tensor], Tokens]
-) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-    """Return how a transformer makes one vector of its last layer, to be done to another layer.
-
-    Found by trying on a few texts: the mean of the tokens or the first token, normalised or not.
-    Where it is none of them there is a pooler, a dense layer that has only learnt to read the last
-    layer, as in TF Hub's BERTs. The mean takes its place.
-
-    Args:
-        model: tokens to the contract's outputs.
-        preprocess: texts to tokens.
-
-    Returns:
-        float32[B, S, D] and the mask int32[B, S] to float32[B, D].
-    """
-    tokens = preprocess(tf.constant(_TEXTS))
-    outputs = model(tokens)
-    for pooling in (_mean, _first, _normalised(_mean), _normalised(_first)):
-        tried = pooling(outputs["sequence_output"], tokens["input_mask"])
-        if np.allclose(tried, outputs["pooled_output"], rtol=1e-3, atol=1e-4):
-            return pooling
-    return _mean
-
-
-def _mean(hidden: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
-    """Return the mean over the tokens that are no padding."""
-    weights = tf.cast(mask, tf.float32)[..., tf.newaxis]
-    return tf.math.divide_no_nan(tf.reduce_sum(hidden * weights, 1), tf.reduce_sum(weights, 1))
-
-
-def _first(hidden: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
-    """Return the first token's vector."""
-    del mask
-    return hidden[:, 0]
-
-
-def _normalised(
-    pooling: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
-) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-    return lambda hidden, mask: tf.math.l2_normalize(pooling(hidden, mask), -1, epsilon=1e-24)

@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import hashlib
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
 import keras
 import tensorflow as tf
 import tensorflow_text  # noqa: F401  (registers the ops that preprocessors use)
-from tensorflow.core.protobuf import saved_model_pb2
 
 from tfhub_transfer.encoders.depth import level_of, number_of_layers
-from tfhub_transfer.encoders.first_layers import first_layers, like_the_whole
+from tfhub_transfer.encoders.first_layers import first_layers
+from tfhub_transfer.encoders.loaded import (
+    adopted_variables,
+    checksum,
+    draws_repeatably,
+    in_a_replica,
+    load,
+    takes_training,
+)
 from tfhub_transfer.encoders.packing import (
-    SpecialTokens,
     Truncation,
+    check_limit,
     pack,
     pieces,
     special_tokens,
+    without_common_padding,
 )
+from tfhub_transfer.encoders.pooling import POOLINGS, like_the_whole
 from tfhub_transfer.encoders.resolve import Encoder, resolve
 from tfhub_transfer.errors import EncoderError
 
@@ -51,12 +59,15 @@ class HubLayer(keras.layers.Layer):
         max_tokens: of a transformer, how many tokens of a text it reads, special ones included;
             the preprocessor's own limit when not given.
         truncation: with `max_tokens`, what is left of a longer text, as `packing.pack` takes it.
+        pooling: how a transformer's tokens become the `pooled` output: `published` as its own,
+            `mean` or `max` over the tokens that are no padding, or the `first` token. With these a
+            pooler has no part in it, and does not move.
         offline: never open a socket to find the encoder.
         **kwargs: of `keras.layers.Layer`.
 
     Raises:
-        EncoderError: the SavedModel has no such output, no such layers or no room for so many
-            tokens, or is no TF Hub text encoder.
+        EncoderError: the SavedModel has no such output, no such layers, no tokens to pool or no
+            room for so many, or is no TF Hub text encoder.
     """
 
     def __init__(
@@ -69,6 +80,7 @@ class HubLayer(keras.layers.Layer):
         layers: int | None = None,
         max_tokens: int | None = None,
         truncation: Truncation = "head",
+        pooling: Literal["published", "mean", "max", "first"] = "published",
         offline: bool = False,
         **kwargs: Any,
     ):
@@ -86,20 +98,27 @@ class HubLayer(keras.layers.Layer):
                 f"embedding: one vector per text. Use output='pooled'. Received: {output!r}"
             )
         self.supports_jit = False  # XLA has no strings, and Keras turns it on where a GPU is
-        self._preprocess = _load(self.encoder.preprocess) if self.encoder.preprocess else None
-        self.model = _load(self.encoder.path)
-        self._takes_training = _takes_training(self.model)
+        self._preprocess = load(self.encoder.preprocess) if self.encoder.preprocess else None
+        self.model = load(self.encoder.path)
+        self._takes_training = takes_training(self.model)
         # In the SavedModel's order, which `variables` does not keep when flags change.
-        self._adopted = self._adopt_variables()
+        self._adopted = adopted_variables(self.model)
         self.movable = [weight for weight in self._adopted if weight.trainable]
         self.depth = number_of_layers(weight.path for weight in self.movable)
         self.max_tokens, self.truncation = max_tokens, truncation
         if max_tokens is not None:
-            self._special = self._limit(max_tokens)
-        self.layers = layers
+            # as all of TF Hub's and our own call the table of learnt positions
+            tables = [w for w in self._adopted if re.search(r"position\w*/embeddings", w.path)]
+            room = min((table.shape[0] for table in tables), default=max_tokens)
+            check_limit(max_tokens, room, self._preprocess, self.encoder.handle)
+            self._special = special_tokens(self._preprocess, self.encoder.handle)
+        self._left_out: list[keras.Variable] = []
+        self.layers, self.pooling = layers, pooling
         if layers is not None:
             self._cut(layers)
-        self._own_checksums = [_checksum(weight) for weight in self._adopted]
+        if pooling != "published":
+            self._replace_pooling(pooling)
+        self._own_checksums = [checksum(weight) for weight in self._adopted]
         self.precision = "float32"  # of the products in training; `train_in` changes it
         self.moving = moving
         if trainable:
@@ -111,56 +130,16 @@ class HubLayer(keras.layers.Layer):
 
     @property
     def fingerprint(self) -> str:
-        """What the published vectors are a function of: the encoder's fingerprint, and the cuts."""
+        """What the vectors are a function of: the encoder's fingerprint, the cuts, the pooling."""
         layers = "" if self.layers is None else f"-{self.layers}-layers"
         tokens = "" if self.max_tokens is None else f"-{self.max_tokens}-{self.truncation}"
-        return f"{self.encoder.fingerprint}{layers}{tokens}"
+        pooling = "" if self.pooling == "published" else f"-{self.pooling}-pooled"
+        return f"{self.encoder.fingerprint}{layers}{tokens}{pooling}"
 
     @property
     def loaded(self) -> list[Any]:
         """The SavedModels as TensorFlow loaded them: the encoder, after its preprocessor if any."""
         return [self.model] if self._preprocess is None else [self._preprocess, self.model]
-
-    def _adopt_variables(self) -> list[keras.Variable]:
-        can_move = {id(variable) for variable in getattr(self.model, "trainable_variables", [])}
-        adopted = []
-        for variable in getattr(self.model, "variables", []):
-            *scopes, name = variable.name.partition(":")[0].split("/")
-            with contextlib.ExitStack() as stack:
-                for scope in scopes:
-                    stack.enter_context(keras.name_scope(scope))
-                # A Keras Variable built on a tf.Variable keeps it rather than copying its value.
-                weight = keras.Variable(
-                    initializer=variable,
-                    trainable=id(variable) in can_move,
-                    dtype=variable.dtype.name,
-                    autocast=False,
-                    name=name,
-                )
-            adopted.append(weight)
-        return adopted
-
-    def _limit(self, max_tokens: int) -> SpecialTokens:
-        """Return what goes around so many tokens of a text."""
-        if not hasattr(self._preprocess, "tokenize"):
-            kind = (
-                "a text embedding, which reads all of a text"
-                if self._preprocess is None
-                else "a transformer whose preprocessor has no function `tokenize`"
-            )
-            raise EncoderError(
-                f"encoder.max_tokens cuts the texts of a transformer. {self.encoder.handle} is "
-                f"{kind}. Received: {max_tokens}"
-            )
-        # as all of TF Hub's and our own call the table of learnt positions
-        tables = [w for w in self._adopted if re.search(r"position\w*/embeddings", w.path)]
-        room = min((table.shape[0] for table in tables), default=max_tokens)
-        if not 3 <= max_tokens <= room:
-            raise EncoderError(
-                f"encoder.max_tokens must be between 3 and the {room} positions that "
-                f"{self.encoder.handle} has learnt. Received: {max_tokens}"
-            )
-        return special_tokens(self._preprocess, self.encoder.handle)
 
     def _cut(self, layers: int) -> None:
         """Put the first layers in the place of the whole encoder."""
@@ -170,19 +149,45 @@ class HubLayer(keras.layers.Layer):
                 f"{self.encoder.handle} {has}: encoder.layers takes the first ones of a "
                 f"transformer. Received: {layers}"
             )
-        self._pool = like_the_whole(self._outputs, self.preprocess)
+        if self.pooling == "published":
+            self._pool = like_the_whole(
+                lambda tokens: in_a_replica(lambda: self._outputs(tokens)), self.preprocess
+            )
         # one for each way of calling the encoder, made when it is used
         self._first_layers = functools.cache(
             lambda **call: first_layers(lambda tokens: self._outputs(tokens, **call), layers)
         )
-        kept = [w for w in self.movable if level_of(w.path, self.depth) < layers]
-        self._left_out = [w for w in self.movable if level_of(w.path, self.depth) >= layers]
-        self.movable = kept
+        self._leave_out(w for w in self.movable if level_of(w.path, self.depth) >= layers)
         self.depth = layers
+
+    def _replace_pooling(self, pooling: str) -> None:
+        """Pool the sequence output otherwise than the encoder does."""
+        if pooling not in POOLINGS:
+            accepted = ", ".join(map(repr, ["published", *POOLINGS]))
+            raise EncoderError(f"pooling must be one of {accepted}. Received: {pooling!r}")
+        if self._preprocess is None:
+            raise EncoderError(
+                f"encoder.pooling is for the tokens of a transformer, and {self.encoder.handle} is "
+                f"a text embedding: one vector per text. Accepted: 'published'. "
+                f"Received: {pooling!r}"
+            )
+        if self.output_kind != "pooled":
+            raise EncoderError(
+                f"pooling makes one vector of a text's tokens, which output='sequence' gives as "
+                f"they are. Accepted: 'published'. Received: {pooling!r}"
+            )
+        self._pool = POOLINGS[pooling]
+        self._leave_out(w for w in self.movable if "pooler" in w.path)
+
+    def _leave_out(self, weights: Iterable[keras.Variable]) -> None:
+        """Let weights have no part in the training, for they have none in the output."""
+        left_out = {id(weight) for weight in weights}
+        self._left_out = [*self._left_out, *(w for w in self.movable if id(w) in left_out)]
+        self.movable = [w for w in self.movable if id(w) not in left_out]
 
     def _probe_width(self) -> int:
         try:
-            shape = self.vectors(tf.constant(["a"])).shape
+            shape = in_a_replica(lambda: self.vectors(tf.constant(["a"]))).shape
         except (ValueError, TypeError, KeyError, AttributeError, tf.errors.OpError) as error:
             raise self._not_an_encoder(f"calling it failed with {error}") from error
         if shape.rank != (2 if self.output_kind == "pooled" else 3):
@@ -238,7 +243,7 @@ class HubLayer(keras.layers.Layer):
         if self._preprocess is not None and not isinstance(inputs, dict):
             inputs = self.preprocess(inputs)
             if training:
-                inputs = _without_common_padding(inputs)
+                inputs = without_common_padding(inputs)
         if self._preprocess is None:
             return self._outputs(inputs, **call)
         mask = inputs["input_mask"]
@@ -250,9 +255,11 @@ class HubLayer(keras.layers.Layer):
                 return self._pool(sequence, mask)
         else:
             outputs = self._outputs(inputs, **call)
-            if self.output_kind == "pooled":
+            if self.output_kind == "pooled" and self.pooling == "published":
                 return outputs["pooled_output" if "pooled_output" in outputs else "default"]
             sequence = outputs["sequence_output"]
+            if self.output_kind == "pooled":
+                return self._pool(sequence, mask)
         return sequence * tf.cast(mask, tf.float32)[..., None]
 
     def compute_output_spec(self, inputs: Any, training: bool | None = None) -> keras.KerasTensor:
@@ -341,14 +348,7 @@ class HubLayer(keras.layers.Layer):
         Those that draw dropout masks without a seed, as TF Hub's BERTs do, cannot, and TensorFlow
         refuses to run them where it was told to be deterministic.
         """
-        graph = self.encoder.path / "saved_model.pb"
-        content = saved_model_pb2.SavedModel.FromString(graph.read_bytes())
-        return not any(
-            node.op.startswith("Random") and not (node.attr["seed"].i or node.attr["seed2"].i)
-            for meta_graph in content.meta_graphs
-            for function in meta_graph.graph_def.library.function
-            for node in function.node_def
-        )
+        return draws_repeatably(self.encoder.path)
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments, the encoder as its handle."""
@@ -361,8 +361,23 @@ class HubLayer(keras.layers.Layer):
             "layers": self.layers,
             "max_tokens": self.max_tokens,
             "truncation": self.truncation,
+            "pooling": self.pooling,
             "offline": self.offline,
         }
+
+    def copy(self) -> HubLayer:
+        """Return a layer like this one, with variables of its own, wherever these are made.
+
+        That is on each device where a `tf.distribute` strategy is in scope.
+        """
+        config = {**self.get_config(), "encoder": self.encoder, "trainable": False}
+        other = HubLayer.from_config(config)
+        other.train_in(self.precision)
+        if self.trainable:
+            other.move(self.moving)
+        for weight, own in zip(self._adopted, other._adopted, strict=True):
+            own.assign(weight)
+        return other
 
     def _with_checksums(self) -> zip[tuple[keras.Variable, bytes]]:
         return zip(self._adopted, self._own_checksums, strict=True)
@@ -370,7 +385,7 @@ class HubLayer(keras.layers.Layer):
     def save_own_variables(self, store: Any) -> None:
         """Store the weights that differ from the encoder's own."""
         for index, (weight, own) in enumerate(self._with_checksums()):
-            if _checksum(weight) != own:
+            if checksum(weight) != own:
                 store[str(index)] = weight.numpy()
 
     def load_own_variables(self, store: Any) -> None:
@@ -379,32 +394,6 @@ class HubLayer(keras.layers.Layer):
         for index, (weight, own) in enumerate(self._with_checksums()):
             if str(index) in store:
                 weight.assign(store[str(index)])
-            elif _checksum(weight) != own:
-                pristine = pristine or _load(self.encoder.path)
+            elif checksum(weight) != own:
+                pristine = pristine or load(self.encoder.path)
                 weight.assign(pristine.variables[index])
-
-
-def _load(path: Path) -> Any:
-    loaded = tf.saved_model.load(str(path))
-    if not callable(loaded):
-        raise EncoderError(
-            f"Not a TF2 SavedModel of TF Hub's kind: the loaded object cannot be called. A TF1 Hub "
-            f"module has to be exchanged for its TF2 version. Received: {path}"
-        )
-    return loaded
-
-
-def _without_common_padding(tokens: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    """Cut tokens, int32[B, S], to the longest row: TF Hub's preprocessors pad all to one length."""
-    longest = tf.reduce_max(tf.reduce_sum(tokens["input_mask"], axis=1))
-    return {name: value[:, :longest] for name, value in tokens.items()}
-
-
-def _takes_training(model: Any) -> bool:
-    """Whether the loaded object's traces have an argument `training`."""
-    spec = getattr(model.__call__, "function_spec", None)
-    return spec is not None and "training" in spec.fullargspec.args + spec.fullargspec.kwonlyargs
-
-
-def _checksum(weight: keras.Variable) -> bytes:
-    return hashlib.blake2b(weight.numpy().tobytes(), digest_size=16).digest()

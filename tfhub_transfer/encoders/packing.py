@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import tensorflow as tf
 
 from tfhub_transfer.errors import EncoderError
 
-__all__ = ["SpecialTokens", "Truncation", "pack", "pieces", "special_tokens"]
+__all__ = [
+    "SpecialTokens",
+    "Truncation",
+    "check_limit",
+    "pack",
+    "pieces",
+    "special_tokens",
+    "without_common_padding",
+]
 
 Tokens = dict[str, tf.Tensor]
 Truncation = Literal["head", "tail", "ends"]
@@ -90,3 +98,35 @@ def pack(
         "input_mask": tf.cast(place <= lengths, tf.int32),
         "input_type_ids": tf.zeros_like(ids),
     }
+
+
+def without_common_padding(tokens: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """Cut tokens, int32[B, S], to the longest row: TF Hub's preprocessors pad all to one length."""
+    longest = tf.reduce_max(tf.reduce_sum(tokens["input_mask"], axis=1))
+    return {name: value[:, :longest] for name, value in tokens.items()}
+
+
+def check_limit(max_tokens: int, room: int, preprocess: Any, handle: str) -> None:
+    """Raise EncoderError unless texts can be cut to `max_tokens`.
+
+    Args:
+        max_tokens: of each text, special ones included.
+        room: the positions that the encoder has learnt.
+        preprocess: the loaded preprocessor; None for a text embedding.
+        handle: of the encoder.
+    """
+    if not hasattr(preprocess, "tokenize"):
+        kind = (
+            "a text embedding, which reads all of a text"
+            if preprocess is None
+            else "a transformer whose preprocessor has no function `tokenize`"
+        )
+        raise EncoderError(
+            f"encoder.max_tokens cuts the texts of a transformer. {handle} is {kind}. "
+            f"Received: {max_tokens}"
+        )
+    if not 3 <= max_tokens <= room:
+        raise EncoderError(
+            f"encoder.max_tokens must be between 3 and the {room} positions that {handle} has "
+            f"learnt. Received: {max_tokens}"
+        )

@@ -36,20 +36,35 @@ class Classifier:
         self.head = head
         self.encoder = encoder
         self.network = network
-        self.model = _joined(encoder, network)
-        self._apply = tf.function(
-            lambda vectors: network(vectors, training=False),
-            input_signature=[tf.TensorSpec([None, encoder.width], tf.float32)],
-        )
+
+    @functools.cached_property
+    def model(self) -> keras.Model:
+        """Joined when it is first asked for: a frozen encoder's vectors take no joined model."""
+        return _joined(self.encoder, self.network)
 
     @classmethod
-    def build(cls, config: Config, labels: Sequence[str], *, multi_label: bool) -> Classifier:
-        """Return an untrained classifier as `config` asks for it."""
-        encoder = HubLayer(
+    def build(
+        cls,
+        config: Config,
+        labels: Sequence[str],
+        *,
+        multi_label: bool,
+        encoder: HubLayer | None = None,
+    ) -> Classifier:
+        """Return an untrained classifier as `config` asks for it.
+
+        Args:
+            config: of the run.
+            labels: class names.
+            multi_label: whether a text may have several of them.
+            encoder: one that was loaded as `config.encoder` asks for it; loaded anew by default.
+        """
+        encoder = encoder or HubLayer(
             config.encoder.name,
             layers=config.encoder.layers,
             max_tokens=config.encoder.max_tokens,
             truncation=config.encoder.truncation,
+            pooling=config.encoder.pooling,
             offline=config.encoder.offline,
             name="encoder",
         )
@@ -95,6 +110,13 @@ class Classifier:
             for start in range(0, len(vectors), _BATCH)
         ]
         return np.concatenate(parts) if parts else np.empty((0, len(self.head.labels)), np.float32)
+
+    @functools.cached_property
+    def _apply(self) -> Callable[[np.ndarray], tf.Tensor]:
+        """The network; a concrete function, since TensorFlow warns of many that are traced once."""
+        spec = tf.TensorSpec([None, self.encoder.width], tf.float32)
+        function = tf.function(lambda vectors: self.network(vectors, training=False))
+        return function.get_concrete_function(spec)
 
     @functools.cached_property
     def _encode(self) -> BulkEncoder:

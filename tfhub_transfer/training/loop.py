@@ -21,7 +21,8 @@ from tfhub_transfer.errors import TrainingError
 from tfhub_transfer.heads.losses import PhasedLoss
 from tfhub_transfer.progress import Advance, progress
 from tfhub_transfer.runs import Run
-from tfhub_transfer.training import checkpoint
+from tfhub_transfer.training import checkpoint, limits
+from tfhub_transfer.training.distribution import copies, replicated, scope_of
 from tfhub_transfer.training.objective import Objective
 from tfhub_transfer.training.optimizer import make_optimizer
 from tfhub_transfer.training.phases import Phases
@@ -95,7 +96,8 @@ def fit(
             takes less than a millisecond.
 
     Raises:
-        TrainingError: the loss is no number any more.
+        TrainingError: the loss is no number any more; or the devices that `config.distribute` asks
+            for are not there.
         KeyboardInterrupt: Ctrl-C before the first epoch was whole.
     """
     epochs = epochs or config.max_epochs
@@ -109,17 +111,22 @@ def fit(
     rate = WarmupDecay(config.learning_rate, steps * epochs, config.warmup, config.decay)
     for metric in objective.metrics:
         metric.reset_state()  # Keras would not, before the first batch, of what a stage left behind
-    model.compile(
-        optimizer=make_optimizer(rate, config, multipliers),
-        loss=objective.loss,
-        weighted_metrics=list(objective.metrics),
-        steps_per_execution=min(steps_per_call, steps),
-    )
     last, best = _checkpoints(run, stage)
     state = Progress()
-    if resume and last.exists():
-        state = Progress(**checkpoint.load(last, model))
-    if not state.finished:
+    trained = replicated(model, config.distribute)
+    with scope_of(trained):
+        trained.compile(
+            optimizer=make_optimizer(rate, config, multipliers),
+            loss=objective.loss,
+            weighted_metrics=(
+                list(objective.metrics) if trained is model else copies(objective.metrics)
+            ),
+            # several in one call fail in TensorFlow 2.21 where there are replicas
+            steps_per_execution=min(steps_per_call, steps) if trained is model else 1,
+        )
+        if resume and last.exists():
+            state = Progress(**checkpoint.load(last, trained))
+    if not (state.finished or (state.history and limits.reached(len(before) + state.epoch))):
         with progress("Training", "examples", (epochs - state.epoch) * len(order)) as advance:
             callbacks: list[keras.callbacks.Callback] = [
                 _Epochs(state, order, config, run, advance, epochs, stage, before)
@@ -129,7 +136,7 @@ def fit(
             if config.tensorboard:
                 callbacks.append(keras.callbacks.TensorBoard(run.logs / stage))
             try:
-                model.fit(
+                trained.fit(
                     train,
                     validation_data=validation,
                     epochs=epochs,
@@ -221,7 +228,8 @@ class _Epochs(keras.callbacks.Callback):
         vars(state).update(vars(reached))
         checkpoint.save(self._last, self.model, vars(reached))
         self._run.write_text("history.csv", _as_csv([*self._before, *history]))
-        self.model.stop_training = out_of_patience
+        over = limits.reached(len(self._before) + len(history))
+        self.model.stop_training = out_of_patience or over
         self._advance(
             0,
             f"Training{_in(self._stage)}, epoch {state.epoch} of at most {self._epochs}, "

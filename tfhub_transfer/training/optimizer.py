@@ -2,33 +2,58 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from tfhub_transfer.config import TrainingConfig
+from tfhub_transfer.errors import TrainingError
+from tfhub_transfer.training import keras_optimizers
+from tfhub_transfer.training.per_weight import PerWeight
 
 __all__ = ["LazyAdamW", "make_optimizer"]
 
-# Vectors that scale and shift; TF Hub's BERTs keep their attention biases as matrices.
-_SPARED = re.compile(r"(bias|gamma|beta)$|norm", re.IGNORECASE)
+# What `training.optimizer` names, besides this module's own.
+_OF_KERAS: dict[str, Callable[..., PerWeight]] = {
+    "nadam": keras_optimizers.Nadam,
+    "lion": keras_optimizers.Lion,
+    "sgd": functools.partial(keras_optimizers.SGD, momentum=0.9, nesterov=True),
+    "rmsprop": keras_optimizers.RMSprop,
+    "adafactor": keras_optimizers.Adafactor,
+}
 
 
 def make_optimizer(
     rate: float | keras.optimizers.schedules.LearningRateSchedule,
     config: TrainingConfig,
     multipliers: Mapping[str, float] | None = None,
-) -> LazyAdamW:
+) -> PerWeight:
     """Return the optimizer that `config` asks for.
 
     Args:
         rate: of weights without a multiplier, or its schedule over batches.
-        config: its weight_decay, clip_norm and accumulate are used.
+        config: its optimizer, weight_decay, clip_norm and accumulate are used.
         multipliers: of the rate, by the weight's path; 1 for those not in it.
+
+    Raises:
+        TrainingError: there is no such optimizer.
     """
+    if config.optimizer in _OF_KERAS:
+        return _OF_KERAS[config.optimizer](
+            rate,
+            multipliers,
+            decoupled_decay=config.weight_decay,
+            global_clipnorm=config.clip_norm,
+            gradient_accumulation_steps=config.accumulate if config.accumulate > 1 else None,
+        )
+    if config.optimizer != "adamw":
+        raise TrainingError(
+            f"training.optimizer must be one of {', '.join(['adamw', *_OF_KERAS])}. "
+            f"Received: {config.optimizer!r}"
+        )
     return LazyAdamW(
         rate,
         multipliers,
@@ -39,7 +64,7 @@ def make_optimizer(
 
 
 @keras.saving.register_keras_serializable("tfhub_transfer")
-class LazyAdamW(keras.optimizers.Optimizer):
+class LazyAdamW(PerWeight):
     """AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101) that leaves unused table rows alone.
 
     On dense gradients it is Adam (Kingma and Ba 2015, arXiv 1412.6980) with decoupled decay, in one
@@ -83,11 +108,9 @@ class LazyAdamW(keras.optimizers.Optimizer):
         accumulate: int = 1,
         **kwargs: Any,
     ):
-        super().__init__(learning_rate, **kwargs)
-        self._multipliers = dict(multipliers or {})
+        super().__init__(learning_rate, multipliers, decoupled_decay=decoupled_decay, **kwargs)
         self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
-        self.decoupled_decay, self.clip_norm = decoupled_decay, clip_norm
-        self.accumulate = accumulate
+        self.clip_norm, self.accumulate = clip_norm, accumulate
 
     def build(self, variables: Sequence[Any]) -> None:
         """Make the moments of `variables`, and room for gradients that are to be averaged."""
@@ -99,12 +122,12 @@ class LazyAdamW(keras.optimizers.Optimizer):
             self.add_optimizer_variables(variables, "gradients") if self.accumulate > 1 else []
         )
 
-    def apply(self, grads: Sequence[Any], trainable_variables: Any = None) -> None:
+    def take(self, gradients: Sequence[Any], variables: Any = None) -> None:
         """Take a step, or the part of one that a batch is."""
-        variables = list(trainable_variables or self._trainable_variables)
+        variables = list(variables or self._trainable_variables)
         # before the branches of a graph, in which no variable can be made
         self.build(variables)
-        gradients = [_summed(gradient) for gradient in grads]
+        gradients = [_summed(gradient) for gradient in gradients]
         if self.accumulate == 1:
             self._step(gradients, variables)
             return
@@ -134,7 +157,7 @@ class LazyAdamW(keras.optimizers.Optimizer):
     def _step(self, gradients: list[Any], variables: list[Any]) -> None:
         if self.clip_norm is not None:
             gradients, _ = tf.clip_by_global_norm(gradients, self.clip_norm)
-        super().apply(gradients, variables)
+        super().take(gradients, variables)
 
     def _take(self, total: tf.Variable, gradient: Any) -> Any:
         """Return the mean of the gradients in `total`, of the kind of `gradient`, and clear it."""
@@ -151,14 +174,12 @@ class LazyAdamW(keras.optimizers.Optimizer):
         return tf.IndexedSlices(sums / self.accumulate, rows, tf.shape(total))
 
     def update_step(self, gradient: Any, variable: tf.Variable, learning_rate: Any) -> None:
-        """Move one weight; TensorFlow hands over the bare variable, which has no path."""
+        """Move one weight."""
         index = self._get_variable_index(variable)
-        path = self._trainable_variables[index].path
+        path = self.path_of(variable)
         first, second = self._first[index].value, self._second[index].value
-        rate = tf.cast(learning_rate, variable.dtype) * self._multipliers.get(path, 1.0)
-        decay = self.decoupled_decay
-        if variable.shape.rank < 2 or _SPARED.search(path):
-            decay = 0.0
+        rate = tf.cast(learning_rate, variable.dtype) * self.multiplier(path)
+        decay = self.decay_of(path, variable.shape.rank)
         steps = tf.cast((self.iterations.value + 1) // self.accumulate, variable.dtype)
         beta_1, beta_2 = (tf.constant(b, variable.dtype) for b in (self.beta_1, self.beta_2))
         if not isinstance(gradient, tf.IndexedSlices):
@@ -192,11 +213,9 @@ class LazyAdamW(keras.optimizers.Optimizer):
         """Return the constructor's arguments."""
         return {
             **super().get_config(),
-            "multipliers": self._multipliers,
             "beta_1": self.beta_1,
             "beta_2": self.beta_2,
             "epsilon": self.epsilon,
-            "decoupled_decay": self.decoupled_decay,
             "clip_norm": self.clip_norm,
             "accumulate": self.accumulate,
         }

@@ -148,7 +148,7 @@ class PairTraining:
                         saved = now
             except KeyboardInterrupt:
                 # it may have come between a step and its being counted
-                reached.steps = int(self._model.optimizer.iterations.value)
+                reached.steps = self._model.optimizer.batches
                 if not reached.steps:
                     raise
                 print(

@@ -22,6 +22,7 @@ def published_vectors(config: EncoderConfig) -> Callable[[Sequence[str]], np.nda
         layers=config.layers,
         max_tokens=config.max_tokens,
         truncation=config.truncation,
+        pooling=config.pooling,
         offline=config.offline,
     )
     bulk = BulkEncoder(layer, config.precision)

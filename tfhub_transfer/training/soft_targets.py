@@ -160,3 +160,15 @@ class AgainstTruth(keras.metrics.Metric):
     def reset_state(self) -> None:
         """Begin anew."""
         self.inner.reset_state()
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {
+            "inner": keras.saving.serialize_keras_object(self.inner),
+            "classes": self.classes,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> AgainstTruth:
+        """Return the metric anew."""
+        return cls(keras.saving.deserialize_keras_object(config["inner"]), config["classes"])

@@ -49,6 +49,7 @@ def test_what_a_default_run_has(tmp_path):
         ({"training": TrainingConfig(truncate_loss=0.1)}, {"no-truncation"}),
         ({"head": HeadConfig(label_smoothing=0.1, l2=0.1)}, {"no-label-smoothing", "no-l2"}),
         ({"data": DataConfig(balance="class_weight")}, {"no-balance"}),
+        ({"encoder": EncoderConfig(pooling="max")}, {"published-pooling"}),
         (
             {
                 "training": TrainingConfig(strategy="distillation"),

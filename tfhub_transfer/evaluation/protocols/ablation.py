@@ -62,6 +62,7 @@ COMPONENTS = (
     Component("no-clipping", {"training.clip_norm": None}),
     Component("float32-encoding", {"encoder.precision": "float32"}),
     Component("all-of-the-layers", {"encoder.layers": None}),
+    Component("published-pooling", {"encoder.pooling": "published"}),
     Component("float32-training", {"training.precision": "float32"}),
     Component("all-layers-move", {"training.last_layers": None, "training.trainable": ".*"}),
     Component("at-once", {"training.unfreezing": "at_once"}),

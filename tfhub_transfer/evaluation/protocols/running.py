@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import gc
-import logging
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +26,7 @@ from tfhub_transfer.evaluation.protocols.grid import Cell, Protocol
 from tfhub_transfer.evaluation.protocols.listing import conflicts, is_finished
 from tfhub_transfer.evaluation.protocols.page import Result, write_result
 from tfhub_transfer.evaluation.protocols.table import rows_of
+from tfhub_transfer.evaluation.tracing import quiet_tracing
 from tfhub_transfer.runs import Run
 from tfhub_transfer.training.classifier import Classifier
 
@@ -63,7 +62,7 @@ def run_protocol(protocol: Protocol, output: Path, *, command: str) -> Result:
             f"Runs of other settings are in the way. Give another --output, or delete them: "
             f"{'; '.join(conflicting[:5])}. Received: --output {output}"
         )
-    with home.lock(), _quiet_tracing():
+    with home.lock(), quiet_tracing():
         errors: dict[str, dict[str, str]] = {}
         clock = _Clock(cells, output)
         (output / _ERRORS).unlink(missing_ok=True)
@@ -78,21 +77,6 @@ def run_protocol(protocol: Protocol, output: Path, *, command: str) -> Result:
             result = Result(protocol, tuple(rows_of(protocol, output)), failures, command)
             write_result(result, home)
     return result
-
-
-@contextlib.contextmanager
-def _quiet_tracing() -> Iterator[None]:
-    """Keep back TensorFlow's advice on functions that are traced again: each model is another."""
-    logger = logging.getLogger("tensorflow")
-
-    def other(record: logging.LogRecord) -> bool:
-        return "retracing" not in record.getMessage()
-
-    logger.addFilter(other)
-    try:
-        yield
-    finally:
-        logger.removeFilter(other)
 
 
 def _attempt(cell: Cell, cells: Sequence[Cell], output: Path) -> dict[str, str] | None:
