@@ -9,7 +9,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn, TypeVar, get_origin
 
 import jsonargparse
@@ -62,6 +62,8 @@ def parse(
     description: str,
     settings: type[Settings],
     arguments: Sequence[str] | None,
+    *,
+    short: Mapping[str, str] | None = None,
 ) -> Settings:
     """Read flags, and a `--config FILE.yaml` that they win over, into a dataclass.
 
@@ -70,6 +72,7 @@ def parse(
         description: of the command, for `--help`.
         settings: the dataclass; its fields are the flags, its docstring their help.
         arguments: the command line; the process's own when not given.
+        short: further names of flags, such as `--trials` for `--search.trials`.
 
     Raises:
         ConfigError: a value that its dataclass refuses.
@@ -79,6 +82,10 @@ def parse(
     flags.add_argument("--config", action="config", help="a YAML file of settings; flags win")
     flags.add_class_arguments(settings)
     bare_booleans(flags)
+    for name, flag in (short or {}).items():
+        action = flags._option_string_actions[flag]
+        action.option_strings = [*action.option_strings, name]
+        flags._option_string_actions[name] = action
     arguments = sys.argv[1:] if arguments is None else arguments
     known = {option for action in flags._actions for option in action.option_strings}
     arguments = _listed([_spelled(argument, known) for argument in arguments], flags)
@@ -130,6 +137,7 @@ def import_tensorflow() -> None:
     See https://github.com/tensorflow/tensorflow/issues/100442. Lines of the chatter's form are
     dropped while it starts; anything else, and everything where it fails to start, is passed on.
     """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     sys.stderr.flush()
     stderr = os.dup(2)
     with tempfile.TemporaryFile() as said:
@@ -139,6 +147,7 @@ def import_tensorflow() -> None:
             import tensorflow
             import tensorflow_text  # noqa: F401
 
+            tensorflow.get_logger().setLevel("WARNING")  # in a notebook it says more by itself
             tensorflow.constant(0)  # looks for devices
             started = True
         finally:
@@ -155,7 +164,6 @@ def guarded(function: Callable[[], int]) -> int:
 
     Whatever the package raises on purpose becomes one line on standard error.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
         return function()
     except TransferError as error:

@@ -1,15 +1,17 @@
 """Figures: what they show, not how they look."""
 
+import io
 import json
 import subprocess
 import sys
 
 import matplotlib
+import matplotlib.figure
 import numpy as np
 import pytest
 
 from tfhub_transfer.evaluation import plots
-from tfhub_transfer.evaluation.style import INK, short, to_svg
+from tfhub_transfer.evaluation.style import COLOURS, INK, plot_style, short, to_svg
 
 
 def title(figure):
@@ -139,3 +141,14 @@ def test_evaluation_imports_neither_tensorflow_nor_pyplot():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_pyplot_takes_the_report_s_look():
+    with matplotlib.rc_context():
+        plot_style()
+        figure = matplotlib.figure.Figure()
+        (line,) = figure.subplots().loglog([1, 10, 1000], [1, 10, 1000])
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg")
+    assert line.get_color() == COLOURS[0]
+    assert ">$" not in buffer.getvalue(), "the ticks of logarithmic axes are mathematics"

@@ -19,7 +19,7 @@ from tfhub_transfer.evaluation.metrics import (
     decisions,
     expected_calibration_error,
 )
-from tfhub_transfer.evaluation.predictions import Predictions
+from tfhub_transfer.evaluation.predictions import Predictions, Split
 
 # A temperature outside is a sign of too few rows rather than of a model so wrong about itself.
 _COLDEST, _HOTTEST = 0.1, 10.0
@@ -97,6 +97,17 @@ def calibrate(
         )
     metrics["notes"] = notes
     return Calibration(degrees, threshold, metrics)
+
+
+def calibrated_log_loss(split: Split) -> float:
+    """Return the log loss of these rows at the temperature that suits them best.
+
+    It tells models apart by what they know, whether or not they are too sure of it.
+    """
+    several = split.targets.ndim == 2
+    temperature = fit_temperature(split.targets, split.probabilities)
+    scaled = scale(split.probabilities, temperature, multi_label=several)
+    return _log_loss(split.targets, scaled)
 
 
 def _log_loss(targets: Array, probabilities: Array) -> float:

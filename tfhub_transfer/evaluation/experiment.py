@@ -57,18 +57,17 @@ def run_experiment(config: Config) -> Run:
     with run.lock():
         run.write_config(config)
         run.write_environment(config.seed)
-        keras.utils.set_random_seed(config.seed)
         data = load(config.data, seed=config.seed, rejected=run.rejected_file)
         baselines = ready_baselines(config, data)
-        classifier = Classifier.build(config, data.labels, multi_label=data.multi_label)
-        with _determinism(classifier.encoder.repeatable):
-            outcome = STRATEGIES.load(config.training.strategy)(config, run).fit(classifier, data)
+        classifier, outcome = train_classifier(config, run, data)
         difference = check_parity(classifier, outcome, data.validation, config.encoder.precision)
         classifier.save(run.model_file)
 
-        targets, probabilities = data.test.labels, _predict(classifier, outcome, data.test)
+        targets, probabilities = data.test.labels, probabilities_of(
+            classifier, outcome, data.test
+        )
         Predictions(
-            Split(data.validation.labels, _predict(classifier, outcome, data.validation)),
+            Split(data.validation.labels, probabilities_of(classifier, outcome, data.validation)),
             Split(targets, probabilities),
             sample_texts(data.validation, config.seed),
         ).save(run)
@@ -105,7 +104,30 @@ def run_experiment(config: Config) -> Run:
     return run
 
 
-def _predict(classifier: Classifier, outcome: Outcome, examples: Examples) -> np.ndarray:
+def train_classifier(
+    config: Config, run: Run, data: Dataset, encoder: keras.Layer | None = None
+) -> tuple[Classifier, Outcome]:
+    """Train a new classifier; what a run does, and each trial of a search.
+
+    Args:
+        config: of the run.
+        run: where checkpoints and the history go.
+        data: what is trained on.
+        encoder: one that was loaded as `config.encoder` asks for it; loaded anew by default.
+    """
+    keras.utils.set_random_seed(config.seed)
+    classifier = Classifier.build(
+        config, data.labels, multi_label=data.multi_label, encoder=encoder
+    )
+    with _determinism(classifier.encoder.repeatable):
+        outcome = STRATEGIES.load(config.training.strategy)(config, run).fit(classifier, data)
+    return classifier, outcome
+
+
+def probabilities_of(
+    classifier: Classifier, outcome: Outcome, examples: Examples
+) -> np.ndarray:
+    """Return what a trained classifier says of examples, float32[N, C]."""
     batches = classifier.predict(examples.batches(_TEXTS_AT_ONCE), outcome.encode)
     return np.concatenate(list(batches))
 

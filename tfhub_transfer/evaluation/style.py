@@ -63,6 +63,20 @@ def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
     return wrapped
 
 
+def plot_style() -> None:
+    """Give the figures that pyplot makes from now on the look of the report's.
+
+    The colours are `"C0"` to `"C7"`, in the order of `COLOURS`. Unlike the report's own figures,
+    these read dollar signs as mathematics, as the ticks of logarithmic axes are written.
+    """
+    own = {
+        "text.parse_math": True,
+        "figure.figsize": (WIDTH, WIDTH / 2),
+        "figure.constrained_layout.use": True,
+    }
+    matplotlib.rcParams.update({**STYLE, **own})
+
+
 def to_svg(figure: Figure, name: str, description: str) -> str:
     """Return the figure as an `<svg>` element to stand in an HTML page beside others.
 

@@ -1,0 +1,1 @@
+"""A search for settings: its trials, the retraining of the best, and its report."""

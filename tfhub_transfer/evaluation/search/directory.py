@@ -1,0 +1,125 @@
+"""The directory of a search: an ordinary run, and beside it what the search keeps of itself.
+
+Where things are:
+
+    DIR/                     the run of the best settings, with the first seed
+    DIR/search/search.yaml   all settings of the search, as `--config` takes them
+    DIR/search/trials/       Keras Tuner's files, and a directory for each trial
+    DIR/search/trials.csv    report.html, plots/
+    DIR/search/seeds/N/      the runs of the best settings, with the other seeds
+    DIR/search/as_given/N/   the runs of the configuration as it was given
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tfhub_transfer.errors import RunError
+from tfhub_transfer.runs import Run
+from tfhub_transfer.training.search_settings import TuneConfig
+
+__all__ = ["SETTINGS", "changed_settings", "open_search", "write_settings"]
+
+SETTINGS = "search.yaml"
+# A search may go on with more of these.
+_MAY_CHANGE = ("trials", "budget", "seeds", "compare")
+
+
+def open_search(config: TuneConfig) -> tuple[Run, Run]:
+    """Make the directory that `config` names, or accept the one it resumes.
+
+    Returns:
+        The directory of the best run, and that of the search in it.
+
+    Raises:
+        RunError: something is there already and neither `resume` nor `overwrite` was asked for; or
+            it is to be overwritten and is neither a search nor a run; or it is to be resumed with
+            other settings; or another process is at work in it.
+    """
+    path = config.directory or Path(f"runs/{time.strftime('%Y%m%d-%H%M%S')}")
+    run, home = Run(path), Run(path / "search")
+    if path.exists() and not path.is_dir():
+        raise RunError(f"The run directory must not be a file. Received: {path}")
+    taken = path.exists() and {entry.name for entry in path.iterdir()} - {".lock"}
+    if config.resume:
+        _check_resumable(config, home)
+    elif taken and not config.overwrite:
+        raise RunError(
+            f"The run directory is not empty. Give another --run, or --resume to go on with the "
+            f"search in it, or --overwrite to begin anew. Received: {path}"
+        )
+    elif taken:
+        if not (run.config_file.exists() or (home.path / SETTINGS).exists()):
+            raise RunError(
+                f"--overwrite empties only the directory of a search or of a run, with a "
+                f"search/{SETTINGS} or a config.yaml in it. Received: {path}"
+            )
+        with run.lock(), home.lock():
+            for entry in path.iterdir():
+                if entry.is_dir():
+                    shutil.rmtree(entry)
+                elif entry.name != ".lock":
+                    entry.unlink()
+    home.path.mkdir(parents=True, exist_ok=True)
+    return run, home
+
+
+def write_settings(config: TuneConfig, home: Run) -> None:
+    """Write what repeats the search."""
+    text = yaml.safe_dump(_plain(config.settings()), sort_keys=False, allow_unicode=True)
+    home.write_text(SETTINGS, text)
+
+
+def _check_resumable(config: TuneConfig, home: Run) -> None:
+    file = home.path / SETTINGS
+    if not file.exists():
+        raise RunError(
+            f"Nothing to resume: no {SETTINGS} in the directory's folder search. "
+            f"Received: {home.path.parent}"
+        )
+    changed = changed_settings(config, home)
+    if changed:
+        raise RunError(
+            f"A search is resumed with the settings it was begun with, but for "
+            f"{', '.join(f'search.{one}' for one in _MAY_CHANGE)}: add --config {file}, or leave "
+            f"out what differs. Received: {'; '.join(changed)}"
+        )
+
+
+def changed_settings(config: TuneConfig, home: Run) -> list[str]:
+    """Return a text for each setting that differs from those that a search was begun with.
+
+    Raises:
+        RunError: the file of those cannot be read.
+    """
+    file = home.path / SETTINGS
+    try:
+        begun = _flat(yaml.safe_load(file.read_text(encoding="utf-8")))
+    except (OSError, yaml.YAMLError, AttributeError) as error:
+        raise RunError(
+            f"The search's settings cannot be read: {error}. Received: {file}"
+        ) from error
+    wanted = _flat(_plain(config.settings()))
+    return [
+        f"{name} was {begun.get(name)!r}, received {value!r}"
+        for name, value in wanted.items()
+        if begun.get(name) != value and name not in [f"search.{one}" for one in _MAY_CHANGE]
+    ]
+
+
+def _plain(values: Any) -> Any:
+    return json.loads(json.dumps(values))
+
+
+def _flat(values: dict[str, Any]) -> dict[str, Any]:
+    return {
+        f"{section}.{name}": value
+        for section, inner in values.items()
+        for name, value in (inner.items() if isinstance(inner, dict) else [("", inner)])
+    }
