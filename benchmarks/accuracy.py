@@ -8,7 +8,6 @@ feature cache of their own, so that the seconds are those of a first run.
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from benchmarks.table import ROOT, data_dir, print_heading, print_table, reached
 from benchmarks.training_runs import train
 from tfhub_transfer import cli
 from tfhub_transfer.config import Config
-from tfhub_transfer.runs import Run
+from tfhub_transfer.runs import Run, config_from_dict
 
 RUNS = ROOT / "runs" / "benchmarks"
 
@@ -45,6 +44,12 @@ class Row:
 
 MINILM = ("--encoder.name", "minilm-l6")
 FINE_TUNING = ("--training.strategy", "fine_tuning")
+TUNED = (
+    *MINILM,
+    *FINE_TUNING,
+    *("--training.precision", "bfloat16"),
+    *("--training.decay", "linear", "--training.weight_decay", "0.01"),
+)
 STATIC = ("--encoder.name", "minilm-static")
 SENTENCE = ("--data.text_column", "sentence")
 ROWS = (
@@ -66,6 +71,32 @@ ROWS = (
     Row("clinc150-static", "text/clinc150", None, STATIC),
     Row("sst2-static", "tfds:glue/sst2", None, (*STATIC, *SENTENCE, "--training.epochs", "3")),
     Row("imdb-static", "tfds:imdb_reviews", None, STATIC),
+    Row(
+        "banking77-tuned",
+        "text/banking77",
+        0.935,
+        (
+            *TUNED,
+            *("--data.label_column", "category", "--data.validation_fraction", "0.05"),
+            *("--data.word_dropout", "0.1", "--head.label_smoothing", "0.1"),
+            *("--training.unfreezing", "gradual", "--training.epochs", "14"),
+            *("--training.patience", "20", "--training.batch_size", "32"),
+            *("--training.encoder_learning_rate", "1e-4"),
+        ),
+    ),
+    # The quarter of the tokens from a review's head, the rest from its end.
+    Row(
+        "imdb-tuned",
+        "tfds:imdb_reviews",
+        0.915,
+        (
+            *TUNED,
+            *("--encoder.max_tokens", "256", "--encoder.truncation", "ends"),
+            *("--head.hidden", "[]", "--head.dropout", "0.1"),
+            *("--training.epochs", "2", "--training.batch_size", "16"),
+            *("--training.encoder_learning_rate", "5e-5"),
+        ),
+    ),
 )
 
 
@@ -132,14 +163,14 @@ def _finished(run: Run, flags: Sequence[str]) -> bool:
     """Whether the run was finished with the settings that `flags` give."""
     if not (run.metrics_file.exists() and run.config_file.exists()):
         return False
-    wanted = cli.parse("train", "", Config, flags).to_dict()
-    return _settings(run.load_config()) == _settings(json.loads(json.dumps(wanted)))
+    wanted = cli.parse("train", "", Config, flags)
+    return _settings(config_from_dict(run.load_config())) == _settings(wanted)
 
 
-def _settings(config: dict[str, Any]) -> dict[str, Any]:
+def _settings(config: Config) -> dict[str, Any]:
     """Return the settings that change what a run computes."""
     ignored = ("run", "resume", "overwrite")
-    return {key: value for key, value in config.items() if key not in ignored}
+    return {key: value for key, value in config.to_dict().items() if key not in ignored}
 
 
 def _cells(row: Row, metrics: dict[str, Any]) -> list[str]:
