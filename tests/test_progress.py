@@ -34,6 +34,15 @@ def test_a_log_gets_one_line(capsys, monkeypatch, total):
     assert text.count("\n") == 1
 
 
+def test_a_log_hears_of_long_work_now_and_then(capsys, monkeypatch):
+    monkeypatch.setattr(module, "LOG_SECONDS", -1.0)
+    monkeypatch.setenv("TTY_COMPATIBLE", "0")
+    lines = shown(capsys, total=9000).splitlines()
+    assert [line.partition(" so far")[0] for line in lines] == [
+        f"Counting: {done} of 9,000 sheep" for done in ("1,000", "2,000", "3,000")
+    ]
+
+
 @pytest.mark.parametrize(("total", "expected"), [(None, "3,000 sheep"), (6000, "3,000 of 6,000")])
 def test_a_terminal_sees_it_move(capsys, monkeypatch, total, expected):
     monkeypatch.setattr(module, "PATIENCE_SECONDS", -1.0)

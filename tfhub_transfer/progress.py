@@ -9,6 +9,7 @@ from contextvars import ContextVar
 from typing import Protocol
 
 PATIENCE_SECONDS = 2.0
+LOG_SECONDS = 60.0
 # Tells, in the line of the work that is going on, what goes on within it.
 _around: ContextVar[Callable[[str], None] | None] = ContextVar("around", default=None)
 
@@ -25,8 +26,9 @@ def progress(what: str, unit: str, total: int | None = None) -> Iterator[Advance
     """Yield a function to call with each number of units done, and maybe with a new `what`.
 
     Past two seconds a terminal shows the count, the rate and, where the total is known, a bar
-    with the time left; at the end one line stays. A log gets that line only. Work that goes on
-    within other work, as a training within a search, is told of in the other's line alone.
+    with the time left; at the end one line stays. A log gets that line, and one each minute before
+    it. Work that goes on within other work, as a training within a search, is told of in the
+    other's line alone.
 
     Args:
         what: what is going on, as in "Encoding".
@@ -58,17 +60,23 @@ def progress(what: str, unit: str, total: int | None = None) -> Iterator[Advance
     bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
     task = bar.add_task(what, total=total, rate="0")
     start = time.monotonic()
-    done, shown = 0, False
+    done, shown, logged = 0, False, 0.0
 
     def advance(units: int, now: str | None = None) -> None:
-        nonlocal done, shown, what
+        nonlocal done, shown, logged, what
         done += units
         what = now or what
         elapsed = time.monotonic() - start
         if not shown and elapsed > PATIENCE_SECONDS:
             bar.start()
             shown = True
-        bar.update(task, description=what, completed=done, rate=_rate(done / max(elapsed, 1e-9)))
+        rate = _rate(done / max(elapsed, 1e-9))
+        bar.update(task, description=what, completed=done, rate=rate)
+        if not console.is_terminal and elapsed - logged > LOG_SECONDS:
+            logged = elapsed
+            of = f" of {total:,}" if total is not None else ""
+            line = f"{what}: {done:,}{of} {unit} so far ({rate} {unit}/s)"
+            console.print(line, markup=False, highlight=False)
 
     def tell(text: str) -> None:
         advance(0)

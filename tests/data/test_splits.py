@@ -389,6 +389,7 @@ def test_no_row_with_a_label_the_model_knows(write):
 # --- weights --------------------------------------------------------------------------------------
 
 
+@settings(deadline=None)  # of the first example, which imports
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=6))
 def test_class_weights_are_scikit_learn_s(sizes):
     labels = np.repeat(np.arange(len(sizes)), sizes)

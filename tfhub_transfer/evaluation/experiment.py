@@ -27,12 +27,13 @@ from tfhub_transfer.evaluation.baselines import (
 from tfhub_transfer.evaluation.metrics import classification_metrics
 from tfhub_transfer.evaluation.predictions import Predictions, Split, sample_texts
 from tfhub_transfer.evaluation.report import Report, most_confident_mistakes, write_report
+from tfhub_transfer.progress import progress
 from tfhub_transfer.registry import STRATEGIES
 from tfhub_transfer.runs import Run, environment
 from tfhub_transfer.training.classifier import Classifier
 from tfhub_transfer.training.strategy import Outcome
 
-_TEXTS_AT_ONCE = 4096
+_TEXTS_AT_ONCE = 1024
 _PARITY_TEXTS = 64
 # Probabilities may differ by this between the vectors a head was trained on and the model that is
 # saved: rounding in float32, and bfloat16's 8 bits where they were asked for.
@@ -128,8 +129,12 @@ def probabilities_of(
     classifier: Classifier, outcome: Outcome, examples: Examples
 ) -> np.ndarray:
     """Return what a trained classifier says of examples, float32[N, C]."""
-    batches = classifier.predict(examples.batches(_TEXTS_AT_ONCE), outcome.encode)
-    return np.concatenate(list(batches))
+    parts = []
+    with progress("Predicting", "texts", len(examples)) as advance:
+        for part in classifier.predict(examples.batches(_TEXTS_AT_ONCE), outcome.encode):
+            parts.append(part)
+            advance(len(part))
+    return np.concatenate(parts)
 
 
 @contextlib.contextmanager
