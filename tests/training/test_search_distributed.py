@@ -57,7 +57,7 @@ class Shared:
         self.told: list[tuple[int, str]] = []
         self.errors: list[BaseException] = []
 
-    def chief(self, *, lease: float = 1.0, wait: float = 20.0, token: str = "abcd1234") -> Chief:
+    def chief(self, *, lease: float = 20.0, wait: float = 40.0, token: str = "abcd1234") -> Chief:
         oracle = make_oracle(self.config, self.space)
         oracle.budget = Budget(self.config.search.seconds)
         self.tuner = SearchTuner(oracle, self.space, self._collect, self.folder / "trials")
@@ -79,7 +79,7 @@ class Shared:
         trial: Callable[[Drawn], float | str] | None = None,
         *,
         token: str = "abcd1234",
-        wait: float = 20.0,
+        wait: float = 40.0,
         lease: float = 1.0,
     ) -> None:
         """Be a worker until the search is over."""
@@ -121,7 +121,11 @@ class Shared:
         threads = [threading.Thread(target=of, args=(name,), daemon=True) for name in names]
         for thread in threads:
             thread.start()
-        yield
+        try:
+            yield
+        except BaseException as error:
+            error.args = (*error.args, f"workers: {self.errors}, {self.told}")
+            raise
         for thread in threads:
             thread.join(30)
             assert not thread.is_alive()
@@ -199,7 +203,7 @@ def test_the_trial_of_a_worker_that_is_killed_goes_to_another(tmp_path, monkeypa
         assert dead.wait(20)
         return by_dropout(drawn)
 
-    chief = shared.chief(lease=0.5)
+    chief = shared.chief(lease=2)
     with shared.at_work("victim", trial=killed), shared.at_work("one", trial=trial):
         chief.lead(shared.address)
     assert not shared.errors
@@ -207,21 +211,41 @@ def test_the_trial_of_a_worker_that_is_killed_goes_to_another(tmp_path, monkeypa
     ((_, lost),) = [one for one in shared.ran if one[0] == "victim"]
     assert ("one", lost) in shared.ran
     assert len(shared.ran) == 9, "nothing else ran twice"
-    assert any("was not heard of for 0.5 s: lost" in what for _, what in shared.told)
+    assert any("was not heard of for 2 s: lost" in what for _, what in shared.told)
 
 
 def test_a_long_trial_is_not_taken_for_lost(tmp_path):
     shared = Shared(tmp_path, trials=2)
-    chief = shared.chief(lease=0.5)
+    chief = shared.chief(lease=1.0)
 
     def long(drawn: Drawn) -> float:
-        time.sleep(1.5)
+        time.sleep(2.5)
         return by_dropout(drawn)
 
-    with shared.at_work("one", "other", trial=long, lease=0.5):
+    with shared.at_work("one", "other", trial=long):
         chief.lead(shared.address)
     assert len(shared.ran) == 2
     assert not any("lost" in what for _, what in shared.told)
+
+
+def test_a_worker_that_was_taken_for_lost_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(search_worker._Client, "beat", lambda *_: None)
+    shared, ended = Shared(tmp_path, trials=4), threading.Event()
+
+    def trial(drawn: Drawn) -> float:
+        if drawn.number == "0" and len(shared.ran) == 1:
+            assert ended.wait(30)
+        elif drawn.number == "0":
+            threading.Timer(0.3, ended.set).start()
+        return by_dropout(drawn)
+
+    chief = shared.chief(lease=1.0)
+    with shared.at_work("one", "other", trial=trial):
+        chief.lead(shared.address)
+    assert not shared.errors
+    assert shared.statuses() == ["COMPLETED"] * 4
+    assert sorted(number for _, number in shared.ran) == ["0", "0", "1", "2", "3"]
+    assert sorted(shared.tuner.oracle.end_order) == ["0", "1", "2", "3"]
 
 
 def test_a_worker_that_is_stopped_hands_its_trial_back(tmp_path):
@@ -249,8 +273,8 @@ def test_a_trial_that_every_worker_dies_of_is_failed(tmp_path, monkeypatch):
             raise DeadError
         return by_dropout(drawn)
 
-    chief = shared.chief(lease=0.3)
-    with shared.at_work("1", "2", "3", "4", trial=deadly, lease=0.3):
+    chief = shared.chief(lease=1.0)
+    with shared.at_work("1", "2", "3", "4", trial=deadly):
         chief.lead(shared.address)
     assert shared.statuses() == ["COMPLETED", "FAILED", "COMPLETED"]
     assert shared.tuner.oracle.trials["1"].message == "3 workers were lost while they ran it"
@@ -295,7 +319,7 @@ def test_a_finished_search_needs_no_worker(tmp_path):
 
 
 def test_the_budget_reaches_the_workers(tmp_path):
-    shared = Shared(tmp_path, budget="1s", trials=1000)
+    shared = Shared(tmp_path, budget="2s", trials=1000)
     chief = shared.chief()
 
     def trial(drawn: Drawn) -> float:
@@ -305,8 +329,8 @@ def test_the_budget_reaches_the_workers(tmp_path):
     with shared.at_work("one", "other", trial=trial):
         chief.lead(shared.address)
     assert not shared.errors
-    assert 2 <= len(shared.ran) <= 12
-    assert 0 < min(shared.left) < max(shared.left) <= 1
+    assert 2 <= len(shared.ran) <= 22
+    assert min(shared.left) < max(shared.left) <= 2
     assert set(shared.statuses()) == {"COMPLETED"}
     without = Shared(tmp_path / "without", trials=1)
     chief = without.chief()

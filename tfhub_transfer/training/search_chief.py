@@ -123,11 +123,10 @@ class Chief(OracleServicer):  # type: ignore[misc]
 
     def GetTrial(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         """Hear that a worker is at a trial."""
-        with self._lock:
-            for worker, trial in self.oracle.ongoing_trials.items():
-                if trial.trial_id == request.trial_id:
-                    self._heard[worker] = time.monotonic()
-            return super().GetTrial(request, context)
+        # not behind the lock: while the oracle draws a trial for one, the others are not silent
+        for worker in self._workers_of(request.trial_id):
+            self._heard[worker] = time.monotonic()
+        return super().GetTrial(request, context)
 
     def UpdateTrial(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         """Leave the scores, which are rounded to float32; the trial's file has them."""
@@ -206,7 +205,7 @@ class Chief(OracleServicer):  # type: ignore[misc]
         self._tell(len(self._heard), f"worker {_short(worker)} {how}")
 
     def _workers_of(self, number: str) -> list[str]:
-        ongoing = self.oracle.ongoing_trials.items()
+        ongoing = list(self.oracle.ongoing_trials.items())
         return [worker for worker, trial in ongoing if trial.trial_id == number]
 
     def _is_over(self) -> bool:
@@ -215,7 +214,8 @@ class Chief(OracleServicer):  # type: ignore[misc]
             if self._error is not None:
                 raise self._error
             now = time.monotonic()
-            silent = [name for name, when in self._heard.items() if now - when > self._lease]
+            heard = list(self._heard.items())
+            silent = [worker for worker, when in heard if now - when > self._lease]
             for worker in silent:
                 self._guarded(lambda worker=worker: self._lose(worker))
             if self._heard:

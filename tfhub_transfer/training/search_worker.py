@@ -151,6 +151,9 @@ class SearchWorker(SearchTuner):
             ended.set()
             thread.join()
 
+    def _run_and_update_trial(self, trial: Trial) -> None:
+        self.run_trial(trial)  # the chief reads from its file what it came to
+
     def _is_worker(self) -> bool:
         return True
 
