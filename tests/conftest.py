@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,3 +28,12 @@ def own_caches(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
     variables = {"TFHUB_CACHE_DIR": "encoders", "TFHUB_TRANSFER_CACHE_DIR": "features"}
     for variable, name in variables.items():
         monkeypatch.setenv(variable, str(root / name))
+
+
+@pytest.fixture
+def no_report() -> Iterator[None]:
+    """Leave out the report of each run, which takes longer than the training."""
+    from tests import trained  # brings TensorFlow
+
+    with trained.without_report():
+        yield

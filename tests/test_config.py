@@ -145,10 +145,15 @@ def test_flags_that_contradict_each_other():
 
 
 def test_settings_are_frozen_and_json_holds_them():
-    config = Config()
+    config = Config(
+        training=TrainingConfig(strategy="fine_tuning", groups=(WeightGroup("layer_5", 0.1),))
+    )
     with pytest.raises(dataclasses.FrozenInstanceError):
         config.seed = 1
-    assert json.loads(json.dumps(config.to_dict()))["head"]["hidden"] == list(config.head.hidden)
+    plain = config.to_dict()
+    assert json.loads(json.dumps(plain)) == plain
+    assert plain["head"]["hidden"] == list(config.head.hidden)
+    assert plain["training"]["groups"] == [{"match": "layer_5", "rate": 0.1}]
 
 
 def test_every_setting_is_documented():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import os
 import re
 from pathlib import Path
@@ -14,8 +13,9 @@ import psutil
 import pytest
 
 import tfhub_transfer
+from tests import scripts
+from tests.scripts import ROOT
 
-ROOT = Path(tfhub_transfer.__file__).parents[1]
 FOLDER = ROOT / "notebooks"
 LESSONS = sorted(FOLDER.glob("*.ipynb"))
 # Before the tests' own caches take its place: the lessons use the encoders of this machine.
@@ -25,13 +25,7 @@ CHATTER = re.compile(r"^[IWEF]\d{4} |^WARNING|retracing|Traceback", re.MULTILINE
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    file = ROOT / "scripts" / "clear_notebooks.py"
-    spec = importlib.util.spec_from_file_location("clear_notebooks", file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return scripts.script("clear_notebooks")
 
 
 @pytest.fixture(params=LESSONS, ids=lambda path: path.stem)

@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-import tfhub_transfer
-
-ROOT = Path(tfhub_transfer.__file__).parents[1]
+from tests import scripts
+from tests.scripts import ROOT
 
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    file = ROOT / "scripts" / "readme_tables.py"
-    spec = importlib.util.spec_from_file_location("readme_tables", file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return scripts.script("readme_tables")
 
 
 def test_the_readme_has_the_numbers_of_the_results(script):

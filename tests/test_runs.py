@@ -125,8 +125,31 @@ def test_overwrite_empties_a_run(tmp_path):
     run, config = begun(tmp_path)
     run.checkpoints.mkdir()
     (run.checkpoints / "last.safetensors").write_text("x")
-    Run.create(dataclasses.replace(config, overwrite=True))
-    assert set(os.listdir(run.path)) <= {".lock"}
+    run.write_text("report.html", "old")
+    again = dataclasses.replace(config, overwrite=True)
+    assert Run.create(again).path == run.path
+    assert (run.checkpoints / "last.safetensors").exists(), "nothing is lost before it begins"
+    assert run.report_file.exists()
+    with run.lock():
+        run.write_text("rejected.jsonl", "{}")  # by the data, which is loaded before
+        run.begin(again)
+        names = set(os.listdir(run.path)) - {".lock"}
+    assert names == {"config.yaml", "environment.json", "rejected.jsonl"}
+
+
+def test_what_is_kept_is_named(tmp_path):
+    run, _ = begun(tmp_path)
+    (run.path / "search").mkdir()
+    (run.path / "search" / "search.yaml").touch()
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (run.path / "link").symlink_to(elsewhere)
+    run.empty(keep=("search",))
+    assert os.listdir(run.path) == ["search"]
+    assert (run.path / "search" / "search.yaml").exists()
+    assert elsewhere.exists()
+    run.empty()
+    assert os.listdir(run.path) == []
 
 
 def test_overwrite_empties_nothing_else(tmp_path):

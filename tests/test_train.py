@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from safetensors import safe_open
 
 from tests import trained
+from tests.encoders import tiny
+from tests.processes import killed
 from tfhub_transfer import cli, train
 from tfhub_transfer.runs import Run
 
@@ -27,20 +23,14 @@ LAST = "checkpoints/last.safetensors"
 
 @pytest.fixture
 def source(tmp_path) -> Path:
+    tiny.write_text_embedding(tmp_path / "encoder")
     return trained.write_csv(tmp_path / "some.csv", trained.sentences(120))
-
-
-@pytest.fixture
-def quick(monkeypatch) -> None:
-    """Leave out the report in this process, which takes longer than the training."""
-    from tfhub_transfer.evaluation import experiment
-
-    monkeypatch.setattr(experiment, "write_report", lambda run, **_: None)
 
 
 def flags(run: Path, source: Path, *more: str, epochs: int = EPOCHS) -> list[str]:
     return [
         "--run", str(run), "--data.source", str(source), "--training.epochs", str(epochs),
+        "--encoder.name", str(source.parent / "encoder"),
         "--training.patience", str(epochs), "--training.batch_size", "8",
         "--training.learning_rate", "1e-4", "--head.hidden", "[16]",
         "--evaluation.baselines", "[]", "--evaluation.bootstrap", "10", *more,
@@ -83,51 +73,15 @@ def test_an_error_is_one_line(tmp_path, source, capsys, more, text):
     assert printed.err.count("\n") == 1
 
 
-@contextmanager
-def process(arguments: list[str]) -> Iterator[subprocess.Popen[str]]:
-    # Where the tests run in a shell's background, Ctrl-C is ignored, and children inherit that.
-    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
-    started = subprocess.Popen(
-        [sys.executable, "-m", "tfhub_transfer.train", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    )
-    signal.signal(signal.SIGINT, handler)
-    try:
-        yield started
-    finally:
-        started.kill()
-        started.communicate()
-
-
-def wait_for(condition: Callable[[], bool], started: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert started.poll() is None, started.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
-
-
-def killed(arguments: list[str], number: int, when: Callable[[], bool]) -> tuple[int, str, str]:
-    """Start a training, send it a signal once `when` holds, and return its code, out and err."""
-    with process(arguments) as started:
-        wait_for(when, started)
-        started.send_signal(number)
-        out, err = started.communicate(timeout=60)
-        return started.returncode, out, err
-
-
 def result_of(folder: Path) -> tuple[dict, list[list[str]]]:
     run = Run.open(folder)
     history = [line.split(",")[:-1] for line in run.history_file.read_text().splitlines()]
     return run.load_metrics()["test"], history
 
 
-def test_killed_and_resumed_is_as_if_never_killed(tmp_path, source, quick):
+def test_killed_and_resumed_is_as_if_never_killed(tmp_path, source, no_report):
     run = tmp_path / "run"
-    code, _, _ = killed(flags(run, source), signal.SIGKILL, (run / LAST).exists)
+    code, _, _ = killed("train", *flags(run, source), when=(run / LAST).exists)
     assert code == -signal.SIGKILL
     assert not (run / "metrics.json").exists()
     with safe_open(run / LAST, framework="numpy") as checkpoint:
@@ -139,9 +93,11 @@ def test_killed_and_resumed_is_as_if_never_killed(tmp_path, source, quick):
     assert result_of(run) == result_of(tmp_path / "straight")
 
 
-def test_ctrl_c_finishes_with_what_there_is(tmp_path, source, quick):
+def test_ctrl_c_finishes_with_what_there_is(tmp_path, source, no_report):
     run = tmp_path / "run"
-    code, out, err = killed(flags(run, source), signal.SIGINT, (run / LAST).exists)
+    code, out, err = killed(
+        "train", *flags(run, source), number=signal.SIGINT, when=(run / LAST).exists
+    )
     assert code == 130
     assert re.match(rf"interrupted: \d+ of {EPOCHS} epochs are kept; --resume continues", err)
     assert f"of {EPOCHS} epochs" in " ".join(out.split())
@@ -161,10 +117,12 @@ def test_ctrl_c_finishes_with_what_there_is(tmp_path, source, quick):
     assert not any("interrupted" in note for note in metrics["notes"])
 
 
-def test_ctrl_c_before_there_is_anything_to_keep(tmp_path, source, quick):
+def test_ctrl_c_before_there_is_anything_to_keep(tmp_path, source, no_report):
     run = tmp_path / "run"
     arguments = flags(run, source, epochs=2)
-    code, out, err = killed(arguments, signal.SIGINT, (run / "config.yaml").exists)
+    code, out, err = killed(
+        "train", *arguments, number=signal.SIGINT, when=(run / "config.yaml").exists
+    )
     assert (code, out, err) == (130, "", "interrupted\n")
     assert Run.open(run).load_config()["training"]["epochs"] == 2
     assert not (run / LAST).exists()

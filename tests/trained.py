@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import random
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tfhub_transfer.config import Config, DataConfig, EvaluationConfig, HeadConfig, TrainingConfig
+from tfhub_transfer.evaluation import experiment
 from tfhub_transfer.evaluation.experiment import run_experiment
 from tfhub_transfer.runs import Run
 
@@ -50,6 +55,14 @@ def settings(run: Path, source: Path | str, **changes: Any) -> Config:
     )
 
 
+@contextlib.contextmanager
+def without_report() -> Iterator[None]:
+    """Leave out the runs' reports in this process, which take longer than the training."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(experiment, "write_report", lambda run, **_: None)
+        yield
+
+
 @functools.cache
 def _sample_run(root: Path) -> Run:
     return run_experiment(
@@ -81,7 +94,8 @@ def _several_run(root: Path) -> Run:
         "training": {"epochs": 10},
         "evaluation": {"baselines": ("majority", "tfidf_logreg")},
     }
-    return run_experiment(settings(root / "several-run", source, **changes))
+    with without_report():
+        return run_experiment(settings(root / "several-run", source, **changes))
 
 
 def sample_run(root: Path) -> Run:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import json
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -390,4 +391,5 @@ class Config:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain dicts, lists and scalars, as YAML and JSON hold them."""
-        return dataclasses.asdict(self)
+        plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
+        return plain

@@ -51,11 +51,11 @@ def progress(what: str, unit: str, total: int | None = None) -> Iterator[Advance
     )
 
     console = Console(stderr=True)
-    count = "{task.completed:,.0f}" + (" of {task.total:,.0f}" if total is not None else "")
+    of = _of(total)
     columns = [
         TextColumn("{task.description}", markup=False),
         *([BarColumn(), TimeRemainingColumn()] if total is not None else [TimeElapsedColumn()]),
-        TextColumn(count + f" {unit}, {{task.fields[rate]}} {unit}/s"),
+        TextColumn(f"{{task.completed:,.0f}}{of} {unit}, {{task.fields[rate]}} {unit}/s"),
     ]
     bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
     task = bar.add_task(what, total=total, rate="0")
@@ -74,7 +74,6 @@ def progress(what: str, unit: str, total: int | None = None) -> Iterator[Advance
         bar.update(task, description=what, completed=done, rate=rate)
         if not console.is_terminal and elapsed - logged > LOG_SECONDS:
             logged = elapsed
-            of = f" of {total:,}" if total is not None else ""
             line = f"{what}: {done:,}{of} {unit} so far ({rate} {unit}/s)"
             console.print(line, markup=False, highlight=False)
 
@@ -106,12 +105,16 @@ def _within(
         nonlocal done, what
         done += units
         what = now or what
-        tell(f"{what}, {done:,}{f' of {total:,}' if total is not None else ''} {unit}")
+        tell(f"{what}, {done:,}{_of(total)} {unit}")
 
     try:
         yield advance
     finally:
         tell("")
+
+
+def _of(total: int | None) -> str:
+    return "" if total is None else f" of {total:,}"
 
 
 def _rate(rate: float) -> str:

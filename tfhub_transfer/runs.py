@@ -12,7 +12,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ import filelock
 import yaml
 
 from tfhub_transfer.config import Config, WeightGroup
+from tfhub_transfer.dotted import flat
 from tfhub_transfer.errors import RunError
 
 
@@ -70,7 +71,7 @@ class Run:
 
     @classmethod
     def create(cls, config: Config) -> Run:
-        """Make the directory that `config` names, or accept the one it resumes.
+        """Make the directory that `config` names, or accept the one that is there, as it is.
 
         Raises:
             RunError: it holds something already and neither `resume` nor `overwrite` was asked
@@ -92,12 +93,6 @@ class Run:
                     f"--overwrite empties only a directory with a run's config.yaml in it, "
                     f"and there is none. Received: {path}"
                 )
-            with run.lock():
-                for entry in path.iterdir():
-                    if entry.is_dir():
-                        shutil.rmtree(entry)
-                    elif entry.name != ".lock":
-                        entry.unlink()
         elif taken and not config.resume:
             raise RunError(
                 f"The run directory is not empty. Give another --run, or --resume to continue "
@@ -107,6 +102,31 @@ class Run:
             run._check_resumable(config)
         path.mkdir(parents=True, exist_ok=True)
         return run
+
+    def begin(self, config: Config) -> None:
+        """Write what a run begins with, with the lock held; what it overwrites is deleted here.
+
+        Rejected rows stay: a run that is overwritten is whole until the new data, which writes
+        them, is loaded.
+        """
+        if config.overwrite:
+            self.empty(keep=(self.rejected_file.name,))
+        self.write_config(config)
+        self.write_environment(config.seed)
+
+    def empty(self, keep: Collection[str] = ()) -> None:
+        """Delete what is in the directory, with the lock held.
+
+        Args:
+            keep: names of what stays there.
+        """
+        for entry in self.path.iterdir():
+            if entry.name in (".lock", *keep):
+                continue
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
 
     @classmethod
     def open(cls, path: str | Path) -> Run:
@@ -127,7 +147,7 @@ class Run:
         if not self.config_file.exists():
             raise RunError(f"Nothing to resume: no config.yaml in the directory. "
                            f"Received: {self.path}")
-        begun, wanted = _settings(self.load_config()), _settings(config.to_dict())
+        begun, wanted = flat(self.load_config()), settings_of(config)
         changed = sorted(key for key in wanted if begun.get(key) != wanted[key])
         if changed:
             details = "; ".join(
@@ -206,9 +226,7 @@ class Run:
     def write_config(self, config: Config) -> None:
         """Write the resolved configuration as `config.yaml`, which repeats the run from anew."""
         config = dataclasses.replace(config, resume=False, overwrite=False)
-        # through JSON, so that tuples become the lists that YAML knows
-        plain = json.loads(json.dumps(config.to_dict()))
-        self.write_text("config.yaml", yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
+        self.write_text("config.yaml", as_yaml(config.to_dict()))
 
     def write_environment(self, seed: int) -> None:
         """Write `environment.json`: package versions, seed and hardware."""
@@ -235,32 +253,33 @@ def environment() -> dict[str, Any]:
     """Return the versions and the hardware that a result depends on."""
     packages = ["tensorflow", "tensorflow-text", "tensorflow-hub", "keras", "numpy", "pyarrow",
                 "scikit-learn", "tfhub-transfer"]
-    versions = {}
-    for package in packages:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            versions[package] = importlib.metadata.version(package)
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
         "machine": platform.machine(),
         "cpus": os.cpu_count(),
-        "packages": versions,
+        "packages": installed_versions(packages),
     }
 
 
-def _settings(config: dict[str, Any]) -> dict[str, Any]:
-    """Flatten to dotted names, without those that do not change what a run computes."""
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, dict):
-            flat.update({f"{key}.{inner}": _plain(v) for inner, v in value.items()})
-        elif key not in ("run", "resume", "overwrite"):
-            flat[key] = _plain(value)
-    return flat
+def installed_versions(packages: Iterable[str]) -> dict[str, str]:
+    """Return the version of each package that is installed here."""
+    versions = {}
+    for package in packages:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[package] = importlib.metadata.version(package)
+    return versions
 
 
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
+def as_yaml(settings: Mapping[str, Any]) -> str:
+    """Return settings as a configuration file has them, in their own order."""
+    return str(yaml.safe_dump(dict(settings), sort_keys=False, allow_unicode=True))
+
+
+def settings_of(config: Config) -> dict[str, Any]:
+    """Return the settings that change what a run computes, by dotted name."""
+    settings = flat(config.to_dict())
+    return {key: settings[key] for key in settings if key not in ("run", "resume", "overwrite")}
 
 
 def config_from_dict(values: dict[str, Any]) -> Config:
@@ -270,7 +289,7 @@ def config_from_dict(values: dict[str, Any]) -> Config:
         RunError: it holds settings that this version does not have.
     """
     defaults = Config()
-    if unknown := sorted(_settings(values).keys() - _settings(defaults.to_dict()).keys()):
+    if unknown := sorted(flat(values).keys() - flat(defaults.to_dict()).keys()):
         raise RunError(
             f"There is no setting {', '.join(unknown)}: the run is of another version. "
             f"Received: {values}"

@@ -15,7 +15,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
 from tests.trained import copied, sample_run, several_run
-from tfhub_transfer.artifact import audit, verification
+from tfhub_transfer.artifact import audit, comparison, verification
 from tfhub_transfer.artifact.predictor import Predictor
 from tfhub_transfer.artifact.settings import ExportConfig
 from tfhub_transfer.artifact.writer import export_run
@@ -53,7 +53,8 @@ def export(run, tmp_path_factory):
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Leave out the check in a fresh process, which takes seconds, where it is not the point."""
+    """Leave out what takes seconds and is not the point: a fresh process, timing a conversion."""
+    monkeypatch.setattr(comparison, "_TURN_SECONDS", 0.001)
     monkeypatch.setattr(verification, "verify", lambda version, texts, expected: 0.0)
 
 
@@ -145,7 +146,7 @@ def test_stock_servers_run_it(export):
         assert audit.audit(export.path, release) == []
 
 
-def test_a_run_with_several_labels(root, tmp_path):
+def test_a_run_with_several_labels(root, tmp_path, quick):
     export = export_run(settings(several_run(root), tmp_path))
     assert export.path == tmp_path / "several-run" / "1"
     classifier = Classifier.load(several_run(root))

@@ -153,3 +153,8 @@ def pack_members(*members: tarfile.TarInfo | tuple[str, bytes]) -> bytes:
                 info.size = len(member[1])
                 tar.addfile(info, io.BytesIO(member[1]))
     return buffer.getvalue()
+
+
+def leftovers(cache: Path) -> list[Path]:
+    """Return what a download that failed should have taken away."""
+    return [*cache.rglob("*.partial"), *cache.rglob(".writing-*")]

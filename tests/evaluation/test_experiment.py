@@ -20,8 +20,14 @@ from tests.encoders import tiny
 from tfhub_transfer.config import Config, EncoderConfig
 from tfhub_transfer.encoders.cache import features_dir
 from tfhub_transfer.encoders.layer import HubLayer
-from tfhub_transfer.errors import ConfigError, DataError, EncoderError, RunError, TrainingError
-from tfhub_transfer.evaluation import experiment
+from tfhub_transfer.errors import (
+    ConfigError,
+    DataError,
+    EncoderError,
+    RunError,
+    TrainingError,
+    UnknownNameError,
+)
 from tfhub_transfer.evaluation.experiment import run_experiment
 from tfhub_transfer.runs import Run, config_from_dict
 from tfhub_transfer.training import checkpoint
@@ -38,10 +44,13 @@ def source(tmp_path) -> Path:
     return trained.write_csv(tmp_path / "some.csv", trained.sentences(120))
 
 
-@pytest.fixture
-def no_report(monkeypatch) -> None:
-    """Leave out the report, which takes longer than the training."""
-    monkeypatch.setattr(experiment, "write_report", lambda run, **_: None)
+@pytest.fixture(scope="module")
+def encoders(tmp_path_factory) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("encoders")
+    return {
+        "text_embedding": tiny.write_text_embedding(root / "text_embedding"),
+        "bert": tiny.write_bert(root / "bert"),
+    }
 
 
 def weights_of(run: Run) -> dict[str, np.ndarray]:
@@ -119,9 +128,10 @@ def test_the_saved_model_takes_strings_and_is_the_one_that_was_measured(sample):
     assert ours.shape == (3, 3)
 
 
-def test_one_seed_gives_one_result(tmp_path, source, no_report):
+def test_one_seed_gives_one_result(tmp_path, source, encoders, no_report):
+    encoder = EncoderConfig(str(encoders["text_embedding"]))
     runs = [
-        run_experiment(trained.settings(tmp_path / str(n), source, seed=seed))
+        run_experiment(trained.settings(tmp_path / str(n), source, seed=seed, encoder=encoder))
         for n, seed in enumerate([5, 5, 6])
     ]
     assert without_time(runs[0]) == without_time(runs[1])
@@ -131,28 +141,17 @@ def test_one_seed_gives_one_result(tmp_path, source, no_report):
     assert not equal(weights_of(runs[0]), weights_of(runs[2]))
 
 
-def test_the_feature_cache_changes_nothing_but_the_time(tmp_path, source, no_report):
+def test_the_feature_cache_changes_nothing_but_the_time(tmp_path, source, encoders, no_report):
     texts = [text for text, _ in trained.sentences(40, seed=3)]
     probabilities, history = [], []
     for cache in (True, False):
-        config = trained.settings(tmp_path / str(cache), source)
-        run = run_experiment(
-            dataclasses.replace(config, encoder=dataclasses.replace(config.encoder, cache=cache))
-        )
+        encoder = EncoderConfig(str(encoders["text_embedding"]), cache=cache)
+        run = run_experiment(trained.settings(tmp_path / str(cache), source, encoder=encoder))
         probabilities += Classifier.load(run).predict([texts])
         history.append(np.array(losses(run)[1:], float))
     np.testing.assert_allclose(*probabilities, atol=1e-5)
     np.testing.assert_allclose(*history, atol=1e-4)
     assert np.ptp(probabilities[0][:, 0]) > 0.05, "the texts should not all look alike"
-
-
-@pytest.fixture(scope="module")
-def encoders(tmp_path_factory) -> dict[str, Path]:
-    root = tmp_path_factory.mktemp("encoders")
-    return {
-        "text_embedding": tiny.write_text_embedding(root / "text_embedding"),
-        "bert": tiny.write_bert(root / "bert"),
-    }
 
 
 def fine_tuning(run: Path, source: Path, encoder: Path, **training: Any) -> Config:
@@ -229,10 +228,11 @@ def test_several_labels(tmp_path_factory):
 
 
 @pytest.mark.parametrize("balance", ["class_weight", "oversample", "undersample"])
-def test_balances(tmp_path, no_report, balance):
+def test_balances(tmp_path, encoders, no_report, balance):
     good, poor = trained.sentences(120)[::2], trained.sentences(30)[1::2]
     source = trained.write_csv(tmp_path / "uneven.csv", good + poor)
     changes = {"data": {"balance": balance}, "training": {"epochs": 2}}
+    changes["encoder"] = EncoderConfig(str(encoders["text_embedding"]))
     run = run_experiment(trained.settings(tmp_path / "run", source, **changes))
     assert run.load_metrics()["test"]["n"] == 15
     assert len(losses(run)) == 3
@@ -245,32 +245,67 @@ def test_several_labels_cannot_be_sampled(tmp_path, tmp_path_factory):
         run_experiment(trained.settings(tmp_path / "run", source, data=data))
 
 
-def test_a_damaged_feature_cache_is_noticed(tmp_path, source, no_report, monkeypatch):
+def test_a_damaged_feature_cache_is_noticed(tmp_path, source, encoders, no_report, monkeypatch):
     monkeypatch.setenv("TFHUB_TRANSFER_CACHE_DIR", str(tmp_path / "cache"))
-    run_experiment(trained.settings(tmp_path / "before", source, training={"epochs": 1}))
+    changes = {"training": {"epochs": 1}, "encoder": EncoderConfig(str(encoders["text_embedding"]))}
+    run_experiment(trained.settings(tmp_path / "before", source, **changes))
     (file,) = features_dir().glob("*/vectors.f32")
     vectors = np.fromfile(file, np.float32)
     (-vectors).tofile(file)
     with pytest.raises(
         TrainingError, match=r"differs from the one that was trained.*--encoder\.cache false.*: 0\."
     ):
-        run_experiment(trained.settings(tmp_path / "run", source))
+        run_experiment(trained.settings(tmp_path / "run", source, **changes))
     run = Run(tmp_path / "run")
     assert not run.model_file.exists()
     assert not run.metrics_file.exists()
 
 
-def test_rows_that_were_left_out_are_told(tmp_path, no_report):
+def test_rows_that_were_left_out_are_told(tmp_path, encoders, no_report):
     rows = trained.sentences(60)
     source = trained.write_csv(tmp_path / "some.csv", [*rows, ("", "good"), ("no label", "")])
     evaluation = {"baselines": ("majority",), "baseline_limit": 20}
     changes = {"evaluation": evaluation, "training": {"epochs": 1}}
+    changes["encoder"] = EncoderConfig(str(encoders["text_embedding"]))
     run = run_experiment(trained.settings(tmp_path / "run", source, **changes))
     rejected = [json.loads(line) for line in run.rejected_file.read_text().splitlines()]
     assert [row["row"] for row in rejected] == [61, 62]
     notes = " ".join(run.load_metrics()["notes"])
     assert "1 row was rejected: empty text." in notes
     assert "fitted on 20 of 43 training rows" in notes
+
+
+@pytest.mark.parametrize(
+    ("mistyped", "error", "text"),
+    [
+        ({"data": {"label_column": "lable"}}, DataError, "lable"),
+        ({"encoder": EncoderConfig("minilm-statik")}, UnknownNameError, "minilm-statik"),
+        ({"head": {"activation": "rulu"}}, ConfigError, "rulu"),
+    ],
+)
+def test_what_is_mistyped_does_not_cost_the_run_that_it_would_overwrite(
+    tmp_path, source, sample, mistyped, error, text
+):
+    run = trained.copied(sample, tmp_path / "run")
+    before = contents(run)
+    with pytest.raises(error, match=text):
+        run_experiment(trained.settings(run.path, source, overwrite=True, **mistyped))
+    assert contents(run) == before
+
+
+def contents(run: Run) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
+
+
+def test_overwriting_leaves_nothing_of_the_run_before(tmp_path, sample, encoders, no_report):
+    run = trained.copied(sample, tmp_path / "run")
+    rows = [*trained.sentences(60), ("", "good")]
+    source = trained.write_csv(tmp_path / "other.csv", rows)
+    changes = {"training": {"epochs": 1}, "encoder": EncoderConfig(str(encoders["text_embedding"]))}
+    config = trained.settings(run.path, source, overwrite=True, **changes)
+    assert run_experiment(config).load_metrics()["epochs"] == 1
+    assert not run.report_file.exists()
+    assert "empty text" in run.rejected_file.read_text()
 
 
 def test_data_that_cannot_be_used(tmp_path):

@@ -18,11 +18,12 @@ from tfhub_transfer.config import Config, ContrastiveConfig, DataConfig, Encoder
 from tfhub_transfer.data.pairs import PairBatches
 from tfhub_transfer.encoders.layer import HubLayer
 from tfhub_transfer.errors import ConfigError, DataError, TrainingError
-from tfhub_transfer.evaluation import experiment
 from tfhub_transfer.evaluation.experiment import run_experiment
 from tfhub_transfer.runs import Run
 from tfhub_transfer.training import pair_training
 from tfhub_transfer.training.classifier import Classifier
+
+pytestmark = pytest.mark.usefixtures("no_report")
 
 SHOTS = 8
 STEPS = 6
@@ -60,12 +61,6 @@ def bert(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def embedding(tmp_path_factory) -> Path:
     return tiny.write_text_embedding(tmp_path_factory.mktemp("embedding"))
-
-
-@pytest.fixture(autouse=True)
-def no_report(monkeypatch) -> None:
-    """Leave out the report, which takes longer than the training."""
-    monkeypatch.setattr(experiment, "write_report", lambda run, **_: None)
 
 
 def settings(run: Path, source: Path, encoder: Path, **changes: Any) -> Config:

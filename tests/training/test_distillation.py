@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.encoders.tiny import EMBEDDING_WIDTH, write_text_embedding
-from tests.trained import sentences, settings, write_csv, write_several
+from tests.trained import sentences, settings, without_report, write_csv, write_several
 from tfhub_transfer.config import Config, DistillationConfig, EncoderConfig
 from tfhub_transfer.data.examples import Dataset
 from tfhub_transfer.data.splits import load
@@ -46,7 +46,8 @@ def folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def teacher(folder) -> Run:
-    return run_experiment(settings(folder / "teacher", folder / "rows.csv"))
+    with without_report():
+        return run_experiment(settings(folder / "teacher", folder / "rows.csv"))
 
 
 def student(folder: Path, name: str, teacher: Path | str, **changes) -> Config:
@@ -175,7 +176,8 @@ def test_a_student_of_several_labels_learns(folder):
     source = write_several(folder / "several.csv")
     changes = {"data": {"label_separator": "|"}}
     several = {**changes, "training": {"epochs": 10}}
-    teacher = run_experiment(settings(folder / "several-teacher", source, **several))
+    with without_report():
+        teacher = run_experiment(settings(folder / "several-teacher", source, **several))
     asked = {"unlabelled": str(folder / "more.txt")}
     changes |= {"source": source, "distillation": asked, "encoder": "minilm-static"}
     config = student(folder, "several", teacher.path, **changes)

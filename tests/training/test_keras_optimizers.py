@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 from tests.training.problems import Problem, losses
+from tests.training.steps import SHAPES, START, gradients, weights_at_start
 from tfhub_transfer.config import TrainingConfig
 from tfhub_transfer.errors import TrainingError
 from tfhub_transfer.training import checkpoint
@@ -24,32 +25,13 @@ KERAS = {
     "rmsprop": keras.optimizers.RMSprop,
     "adafactor": keras.optimizers.Adafactor,
 }
-SHAPES = {"words/embeddings": (6, 3), "low/kernel": (3, 4), "low/bias": (4,)}
-START = {p: np.random.default_rng(1).normal(size=s) for p, s in SHAPES.items()}
-
-
-def weights() -> list[keras.Variable]:
-    made = []
-    for path, value in START.items():
-        scope, name = path.split("/")
-        with keras.name_scope(scope):
-            made.append(keras.Variable(value.astype(np.float32), name=name))
-    return made
-
-
-def gradients(batch: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Return the rows looked up, some of them twice, and what each weight's gradient holds."""
-    rng = np.random.default_rng([2, batch])
-    rows = rng.choice([0, 1, 3, 5], 5)
-    sizes = {"words/embeddings": (5, 3), "low/kernel": (3, 4), "low/bias": (4,)}
-    return rows, {path: rng.normal(size=size) for path, size in sizes.items()}
 
 
 def moved(
     optimizer: keras.Optimizer, batches: int, *, dense: bool = False
 ) -> dict[str, np.ndarray]:
     """Take steps in a graph, with the sparse gradient of the table unless `dense`."""
-    variables = weights()
+    variables = weights_at_start()
     optimizer.build(variables)
 
     @tf.function

@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 from tensorflow.python.util import _pywrap_determinism
 
+from tests.training.steps import SHAPES, START, gradients, weights_at_start
 from tfhub_transfer.config import TrainingConfig
 from tfhub_transfer.training import checkpoint
 from tfhub_transfer.training.optimizer import LazyAdamW, make_optimizer
@@ -50,21 +51,6 @@ def test_zero_freezes_a_weight_and_no_other():
     moved = trained(LazyAdamW(0.1, dict.fromkeys(low, 0.0), decoupled_decay=0.1))
     for path, value in start.items():
         assert np.array_equal(moved[path], value) == (path in low), path
-
-
-# Three weights: a table that is looked up, a matrix and a bias.
-SHAPES = {"words/embeddings": (6, 3), "low/kernel": (3, 4), "low/bias": (4,)}
-START = {
-    path: np.random.default_rng(1).normal(size=shape) for path, shape in SHAPES.items()
-}
-
-
-def gradients(step: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Return the rows looked up, some of them twice, and what each weight's gradient holds."""
-    rng = np.random.default_rng([2, step])
-    rows = rng.choice([0, 1, 3, 5], 5)
-    sizes = {"words/embeddings": (5, 3), "low/kernel": (3, 4), "low/bias": (4,)}
-    return rows, {path: rng.normal(size=size) for path, size in sizes.items()}
 
 
 @dataclass
@@ -107,16 +93,6 @@ class Reference:
                 corrected = np.sqrt(1 - 0.999**step) / (1 - 0.9**step)
                 weights[path][part] -= rate * corrected * m[part] / (np.sqrt(v[part]) + 1e-7)
         return weights
-
-
-def weights_at_start() -> list[keras.Variable]:
-    weights = []
-    for path, value in START.items():
-        scope, name = path.split("/")
-        with keras.name_scope(scope):
-            weights.append(keras.Variable(value.astype(np.float32), name=name))
-    assert [weight.path for weight in weights] == list(START)
-    return weights
 
 
 def ours(

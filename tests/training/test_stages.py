@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import os
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +14,19 @@ import pytest
 
 from tests import trained
 from tests.encoders import tiny
+from tests.processes import killed
 from tests.training.problems import examples_of
 from tfhub_transfer.config import Config, DataConfig, EncoderConfig, TrainingConfig
 from tfhub_transfer.data.examples import Dataset
 from tfhub_transfer.encoders.layer import HubLayer
 from tfhub_transfer.errors import DataError, TrainingError
-from tfhub_transfer.evaluation import experiment
 from tfhub_transfer.evaluation.experiment import run_experiment
 from tfhub_transfer.runs import Run, config_from_dict
 from tfhub_transfer.training import checkpoint, loop
 from tfhub_transfer.training.classifier import Classifier
 from tfhub_transfer.training.stages import plan
+
+pytestmark = pytest.mark.usefixtures("no_report")
 
 LABELS = np.repeat([0, 1, 2], [70, 20, 10])
 PATHS = ["layer_0/a", "layer_1/a", "layer_1/b", "embeddings/word", "pooler/kernel"]
@@ -115,12 +113,6 @@ def encoders(tmp_path_factory) -> dict[str, Path]:
 def source(tmp_path_factory) -> Path:
     table = tmp_path_factory.mktemp("data") / "some.csv"
     return trained.write_csv(table, trained.sentences(120))
-
-
-@pytest.fixture(autouse=True)
-def no_report(monkeypatch) -> None:
-    """Leave out the report, which takes longer than the training."""
-    monkeypatch.setattr(experiment, "write_report", lambda run, **_: None)
 
 
 def settings(run: Path, source: Path, encoder: Path, **changes: Any) -> Config:
@@ -259,22 +251,8 @@ def test_a_process_killed_in_its_second_stage_is_resumed(tmp_path, straight, sou
     given.write_config(config)
     (tmp_path / "config.yaml").rename(file)
     second = tmp_path / "run" / "checkpoints" / "100%" / "last.safetensors"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tfhub_transfer.train", "--config", str(file)],
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    )  # fmt: skip
-    try:
-        deadline = time.monotonic() + 120
-        while not second.exists():
-            assert process.poll() is None, process.communicate()
-            assert time.monotonic() < deadline
-            time.sleep(0.002)
-        process.send_signal(signal.SIGKILL)
-        process.communicate(timeout=30)
-    finally:
-        process.kill()
-    assert process.returncode == -signal.SIGKILL
+    code, _, _ = killed("train", "--config", file, when=second.exists)
+    assert code == -signal.SIGKILL
     run = Run.open(tmp_path / "run")
     assert not run.metrics_file.exists()
     config = config_from_dict(run.load_config())

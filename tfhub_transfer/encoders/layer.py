@@ -12,6 +12,7 @@ import keras
 import tensorflow as tf
 import tensorflow_text  # noqa: F401  (registers the ops that preprocessors use)
 
+from tfhub_transfer.config import EncoderConfig
 from tfhub_transfer.encoders.depth import level_of, number_of_layers
 from tfhub_transfer.encoders.first_layers import first_layers
 from tfhub_transfer.encoders.loaded import (
@@ -30,7 +31,7 @@ from tfhub_transfer.encoders.packing import (
     special_tokens,
     without_common_padding,
 )
-from tfhub_transfer.encoders.pooling import POOLINGS, like_the_whole
+from tfhub_transfer.encoders.pooling import chosen, like_the_whole
 from tfhub_transfer.encoders.resolve import Encoder, resolve
 from tfhub_transfer.errors import EncoderError
 
@@ -107,10 +108,7 @@ class HubLayer(keras.layers.Layer):
         self.depth = number_of_layers(weight.path for weight in self.movable)
         self.max_tokens, self.truncation = max_tokens, truncation
         if max_tokens is not None:
-            # as all of TF Hub's and our own call the table of learnt positions
-            tables = [w for w in self._adopted if re.search(r"position\w*/embeddings", w.path)]
-            room = min((table.shape[0] for table in tables), default=max_tokens)
-            check_limit(max_tokens, room, self._preprocess, self.encoder.handle)
+            check_limit(max_tokens, self._adopted, self._preprocess, self.encoder.handle)
             self._special = special_tokens(self._preprocess, self.encoder.handle)
         self._left_out: list[keras.Variable] = []
         self.layers, self.pooling = layers, pooling
@@ -127,6 +125,24 @@ class HubLayer(keras.layers.Layer):
             self._set_flags()
         self.width = self._probe_width()
         self.built = True
+
+    @classmethod
+    def of(cls, config: EncoderConfig, **kwargs: Any) -> HubLayer:
+        """Return the encoder that `config` asks for.
+
+        Args:
+            config: of the encoder.
+            **kwargs: further arguments of the constructor.
+        """
+        return cls(
+            config.name,
+            layers=config.layers,
+            max_tokens=config.max_tokens,
+            truncation=config.truncation,
+            pooling=config.pooling,
+            offline=config.offline,
+            **kwargs,
+        )
 
     @property
     def fingerprint(self) -> str:
@@ -162,21 +178,7 @@ class HubLayer(keras.layers.Layer):
 
     def _replace_pooling(self, pooling: str) -> None:
         """Pool the sequence output otherwise than the encoder does."""
-        if pooling not in POOLINGS:
-            accepted = ", ".join(map(repr, ["published", *POOLINGS]))
-            raise EncoderError(f"pooling must be one of {accepted}. Received: {pooling!r}")
-        if self._preprocess is None:
-            raise EncoderError(
-                f"encoder.pooling is for the tokens of a transformer, and {self.encoder.handle} is "
-                f"a text embedding: one vector per text. Accepted: 'published'. "
-                f"Received: {pooling!r}"
-            )
-        if self.output_kind != "pooled":
-            raise EncoderError(
-                f"pooling makes one vector of a text's tokens, which output='sequence' gives as "
-                f"they are. Accepted: 'published'. Received: {pooling!r}"
-            )
-        self._pool = POOLINGS[pooling]
+        self._pool = chosen(pooling, self.output_kind, self._preprocess, self.encoder.handle)
         self._leave_out(w for w in self.movable if "pooler" in w.path)
 
     def _leave_out(self, weights: Iterable[keras.Variable]) -> None:
@@ -251,15 +253,13 @@ class HubLayer(keras.layers.Layer):
             with tf.init_scope():  # not within the graph that is being traced
                 encode = self._first_layers(**call)
             sequence = encode(inputs)
-            if self.output_kind == "pooled":
-                return self._pool(sequence, mask)
         else:
             outputs = self._outputs(inputs, **call)
             if self.output_kind == "pooled" and self.pooling == "published":
                 return outputs["pooled_output" if "pooled_output" in outputs else "default"]
             sequence = outputs["sequence_output"]
-            if self.output_kind == "pooled":
-                return self._pool(sequence, mask)
+        if self.output_kind == "pooled":
+            return self._pool(sequence, mask)
         return sequence * tf.cast(mask, tf.float32)[..., None]
 
     def compute_output_spec(self, inputs: Any, training: bool | None = None) -> keras.KerasTensor:

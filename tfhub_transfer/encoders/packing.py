@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from typing import Any, Literal, NamedTuple
 
+import keras
 import tensorflow as tf
 
 from tfhub_transfer.errors import EncoderError
@@ -83,11 +85,13 @@ def pack(
     whole = tf.cast(tokens.row_lengths(), tf.int32)
     lengths = tf.minimum(whole, room)
     width = tf.reduce_max(tf.concat([lengths, [0]], axis=0)) + 2
-    lengths, whole = tf.expand_dims(lengths, 1), tf.expand_dims(whole, 1)
+    lengths = tf.expand_dims(lengths, 1)
     starts = tf.expand_dims(tf.cast(tokens.row_starts(), tf.int32), 1)
     place = tf.expand_dims(tf.range(width) - 1, 0)  # -1 is before a text's first token
-    from_head = {"head": room, "tail": 0, "ends": room // 4}[truncation]
-    source = place + tf.where(place < from_head, 0, whole - lengths)
+    source = place
+    if truncation != "head":
+        from_head = {"tail": 0, "ends": room // 4}[truncation]
+        source += tf.where(place < from_head, 0, tf.expand_dims(whole, 1) - lengths)
     values = tf.concat([tokens.flat_values, [special.padding]], axis=0)
     nearest = tf.clip_by_value(starts + source, 0, tf.size(values) - 1)
     ids = tf.where(place < lengths, tf.gather(values, nearest), special.padding)
@@ -106,12 +110,14 @@ def without_common_padding(tokens: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]
     return {name: value[:, :longest] for name, value in tokens.items()}
 
 
-def check_limit(max_tokens: int, room: int, preprocess: Any, handle: str) -> None:
+def check_limit(
+    max_tokens: int, weights: Iterable[keras.Variable], preprocess: Any, handle: str
+) -> None:
     """Raise EncoderError unless texts can be cut to `max_tokens`.
 
     Args:
         max_tokens: of each text, special ones included.
-        room: the positions that the encoder has learnt.
+        weights: of the encoder, the table of the positions that it has learnt among them.
         preprocess: the loaded preprocessor; None for a text embedding.
         handle: of the encoder.
     """
@@ -125,6 +131,9 @@ def check_limit(max_tokens: int, room: int, preprocess: Any, handle: str) -> Non
             f"encoder.max_tokens cuts the texts of a transformer. {handle} is {kind}. "
             f"Received: {max_tokens}"
         )
+    # as all of TF Hub's and our own call the table
+    tables = [w for w in weights if re.search(r"position\w*/embeddings", w.path)]
+    room = min((table.shape[0] for table in tables), default=max_tokens)
     if not 3 <= max_tokens <= room:
         raise EncoderError(
             f"encoder.max_tokens must be between 3 and the {room} positions that {handle} has "

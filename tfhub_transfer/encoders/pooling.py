@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-__all__ = ["POOLINGS", "Pooling", "like_the_whole"]
+from tfhub_transfer.errors import EncoderError
+
+__all__ = ["POOLINGS", "Pooling", "chosen", "like_the_whole"]
 
 # float32[B, S, D] and the mask, int32[B, S], to float32[B, D].
 Pooling = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
@@ -36,6 +38,34 @@ def _first(hidden: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
 
 # What `encoder.pooling` may be, besides the encoder's own.
 POOLINGS: dict[str, Pooling] = {"mean": _mean, "max": _max, "first": _first}
+
+
+def chosen(name: str, output: str, preprocess: Any, handle: str) -> Pooling:
+    """Return one of POOLINGS.
+
+    Args:
+        name: of it.
+        output: of the layer, `pooled` or `sequence`.
+        preprocess: the loaded preprocessor; None for a text embedding.
+        handle: of the encoder.
+
+    Raises:
+        EncoderError: there is none of that name, or nothing to pool.
+    """
+    if name not in POOLINGS:
+        accepted = ", ".join(map(repr, ["published", *POOLINGS]))
+        raise EncoderError(f"pooling must be one of {accepted}. Received: {name!r}")
+    if preprocess is None:
+        raise EncoderError(
+            f"encoder.pooling is for the tokens of a transformer, and {handle} is a text "
+            f"embedding: one vector per text. Accepted: 'published'. Received: {name!r}"
+        )
+    if output != "pooled":
+        raise EncoderError(
+            f"pooling makes one vector of a text's tokens, which output='sequence' gives as they "
+            f"are. Accepted: 'published'. Received: {name!r}"
+        )
+    return POOLINGS[name]
 
 
 def like_the_whole(

@@ -56,11 +56,14 @@ def run_experiment(config: Config) -> Run:
     start = time.monotonic()
     run = Run.create(config)
     with run.lock():
-        run.write_config(config)
-        run.write_environment(config.seed)
+        if not config.overwrite:
+            run.begin(config)
         data = load(config.data, seed=config.seed, rejected=run.rejected_file)
         baselines = ready_baselines(config, data)
-        classifier, outcome = train_classifier(config, run, data)
+        classifier = new_classifier(config, data)
+        if config.overwrite:  # a mistyped column or encoder should not cost the run that is there
+            run.begin(config)
+        outcome = fit_classifier(config, run, classifier, data)
         difference = check_parity(classifier, outcome, data.validation, config.encoder.precision)
         classifier.save(run.model_file)
 
@@ -105,24 +108,31 @@ def run_experiment(config: Config) -> Run:
     return run
 
 
-def train_classifier(
-    config: Config, run: Run, data: Dataset, encoder: keras.Layer | None = None
-) -> tuple[Classifier, Outcome]:
+def new_classifier(
+    config: Config, data: Dataset, encoder: keras.Layer | None = None
+) -> Classifier:
+    """Return an untrained classifier, whose weights the seed decides.
+
+    Args:
+        config: of the run.
+        data: what it will be trained on.
+        encoder: one that was loaded as `config.encoder` asks for it; loaded anew by default.
+    """
+    keras.utils.set_random_seed(config.seed)
+    return Classifier.build(config, data.labels, multi_label=data.multi_label, encoder=encoder)
+
+
+def fit_classifier(config: Config, run: Run, classifier: Classifier, data: Dataset) -> Outcome:
     """Train a new classifier; what a run does, and each trial of a search.
 
     Args:
         config: of the run.
         run: where checkpoints and the history go.
+        classifier: as `new_classifier` returned it, just before.
         data: what is trained on.
-        encoder: one that was loaded as `config.encoder` asks for it; loaded anew by default.
     """
-    keras.utils.set_random_seed(config.seed)
-    classifier = Classifier.build(
-        config, data.labels, multi_label=data.multi_label, encoder=encoder
-    )
     with _determinism(classifier.encoder.repeatable):
-        outcome = STRATEGIES.load(config.training.strategy)(config, run).fit(classifier, data)
-    return classifier, outcome
+        return STRATEGIES.load(config.training.strategy)(config, run).fit(classifier, data)
 
 
 def probabilities_of(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import Any
 
 import jinja2
 import numpy as np
-import yaml
 from markupsafe import Markup
 from matplotlib.figure import Figure
 from rich.console import Console
@@ -23,7 +21,7 @@ from tfhub_transfer.evaluation.bootstrap import Array
 from tfhub_transfer.evaluation.metrics import check_predictions, predict
 from tfhub_transfer.evaluation.style import to_svg, write_png
 from tfhub_transfer.evaluation.verdict import compare, verdict
-from tfhub_transfer.runs import Run, atomic_path
+from tfhub_transfer.runs import Run, as_yaml, atomic_path
 
 __all__ = [
     "Report",
@@ -116,10 +114,7 @@ def write_report(run: Run, *, result: Report) -> None:
         figures=embedded,
         multi_label=targets.ndim == 2,
         confused=most_confused(result.metrics["test"]["confusion_matrix"], result.labels),
-        # through JSON, so that tuples become the lists that YAML knows
-        config=yaml.safe_dump(
-            json.loads(json.dumps(result.config)), sort_keys=False, allow_unicode=True
-        ),
+        config=as_yaml(result.config),
     )
     # a text may hold half a surrogate pair, which UTF-8 has no form for
     run.write_text(run.report_file.name, page.encode("utf-8", "replace").decode("utf-8"))

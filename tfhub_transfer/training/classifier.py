@@ -59,15 +59,7 @@ class Classifier:
             multi_label: whether a text may have several of them.
             encoder: one that was loaded as `config.encoder` asks for it; loaded anew by default.
         """
-        encoder = encoder or HubLayer(
-            config.encoder.name,
-            layers=config.encoder.layers,
-            max_tokens=config.encoder.max_tokens,
-            truncation=config.encoder.truncation,
-            pooling=config.encoder.pooling,
-            offline=config.encoder.offline,
-            name="encoder",
-        )
+        encoder = encoder or HubLayer.of(config.encoder, name="encoder")
         head: Head = TASKS.load(config.task)(config.head, labels, multi_label=multi_label)
         return cls(head, encoder, head.network(encoder.width))
 

@@ -17,14 +17,7 @@ def published_vectors(config: EncoderConfig) -> Callable[[Sequence[str]], np.nda
 
     Through the feature cache, unless `encoder.cache` is off.
     """
-    layer = HubLayer(
-        config.name,
-        layers=config.layers,
-        max_tokens=config.max_tokens,
-        truncation=config.truncation,
-        pooling=config.pooling,
-        offline=config.offline,
-    )
+    layer = HubLayer.of(config)
     bulk = BulkEncoder(layer, config.precision)
     if not config.cache:
         return bulk

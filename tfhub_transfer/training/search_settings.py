@@ -185,8 +185,7 @@ class TuneConfig(Config):
 
     def settings(self) -> dict[str, Any]:
         """Return all that decides what a search computes, as plain values."""
-        plain = dataclasses.asdict(self)
-        return {key: value for key, value in plain.items() if key not in _OF_COMMAND}
+        return {key: value for key, value in self.to_dict().items() if key not in _OF_COMMAND}
 
     @property
     def directory(self) -> Path | None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tfhub_transfer.config import Config
+from tfhub_transfer.dotted import flat, nested
 from tfhub_transfer.errors import ConfigError
 from tfhub_transfer.runs import config_from_dict
 
@@ -116,8 +117,8 @@ class Space:
     @property
     def own(self) -> dict[str, Any]:
         """The configuration's own value of each setting, as plain JSON."""
-        plain = json.loads(json.dumps(self.config.to_dict()))
-        return {name: plain[name.split(".")[0]][name.split(".")[1]] for name in self.names}
+        settings = flat(self.config.to_dict())
+        return {name: settings[name] for name in self.names}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -161,8 +162,4 @@ def with_settings(config: Config, settings: Mapping[str, Any]) -> Config:
     Raises:
         TransferError: a value, or the whole, is refused.
     """
-    plain = config.to_dict()
-    for name, value in settings.items():
-        section, _, inner = name.partition(".")
-        plain[section] = {**plain[section], inner: value}
-    return config_from_dict(plain)
+    return config_from_dict(nested({**flat(config.to_dict()), **settings}))

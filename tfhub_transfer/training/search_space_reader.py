@@ -12,7 +12,6 @@ keeps frozen, are no error: what stands later in the space is left at the config
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import json
 import math
@@ -24,6 +23,7 @@ import jsonargparse
 
 from tfhub_transfer.checks import moves_encoder
 from tfhub_transfer.config import Config
+from tfhub_transfer.dotted import flat
 from tfhub_transfer.errors import ConfigError, TransferError
 from tfhub_transfer.registry import did_you_mean
 from tfhub_transfer.training.search_space import Choice, Dimension, Range, Space, with_settings
@@ -83,7 +83,7 @@ def read_space(config: Config, content: Mapping[str, Any] | None) -> Space:
 
 
 def _check_name(name: str) -> None:
-    known = _settings(Config())
+    known = flat(Config().to_dict())
     if name not in known:
         raise ConfigError(
             f"search.space: unknown setting.{did_you_mean(str(name), known)} A setting is named as "
@@ -98,7 +98,7 @@ def _check_name(name: str) -> None:
 
 
 def _dimension(config: Config, name: str, described: Any) -> Dimension:
-    own = _settings(config)[name]
+    own = flat(config.to_dict())[name]
     if isinstance(described, list | tuple) and described:
         values = [_typed(name, value) for value in described]
         distinct = {json.dumps(value): value for value in [own, *values]}
@@ -196,14 +196,3 @@ def _beside(space: Space, dimension: Dimension) -> Iterator[dict[str, Any]]:
         if other is not dimension:
             for value in other.values:
                 yield {other.name: value}
-
-
-def _settings(config: Config) -> dict[str, Any]:
-    """Return plain JSON values by dotted name."""
-    flat: dict[str, Any] = {}
-    for section, values in json.loads(json.dumps(dataclasses.asdict(config))).items():
-        if isinstance(values, dict):
-            flat |= {f"{section}.{name}": value for name, value in values.items()}
-        else:
-            flat[section] = values
-    return flat

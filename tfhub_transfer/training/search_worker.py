@@ -100,6 +100,7 @@ class SearchWorker(SearchTuner):
         token: of the chief's search.
         lease: seconds of silence after which the chief takes this worker for lost.
         wait: seconds that a chief may be away, at most.
+        over: whether the search has ended; asked where the chief does not answer.
     """
 
     def __init__(
@@ -113,16 +114,17 @@ class SearchWorker(SearchTuner):
         token: str,
         lease: float,
         wait: float,
+        over: Callable[[], bool],
     ):
         self._beat = lease / _BEATS
         # in hexadecimal digits, for Keras Tuner takes a name with "chief" in it for the chief's
         self.name = secrets.token_hex(4)
         with _named(f"{token}-{self.name}"):
             super().__init__(oracle, space, lambda drawn: run(drawn, self.oracle.left), folder)
-            self.oracle = _Client(oracle, folder, _PatientStub(channel, wait))
+            self.oracle = _Client(oracle, folder, _PatientStub(channel, wait, over))
 
     def search(self) -> None:
-        """Run trials until the chief has no more.
+        """Run trials until the chief has no more, or has ended the search without this worker.
 
         Raises:
             RunError: the chief was away for too long, or leads another search.
@@ -131,6 +133,8 @@ class SearchWorker(SearchTuner):
         """
         try:
             super().search()
+        except _OverError:
+            print("the search has ended without this worker", file=sys.stderr)
         except BaseException:
             self.oracle.hand_back()
             raise
@@ -229,16 +233,20 @@ class _Client(OracleClient):  # type: ignore[misc]
                 )
 
 
+class _OverError(Exception):
+    """The search has ended, and nobody waits for what a worker would say."""
+
+
 class _PatientStub:
-    """A chief's methods, asked again as long as it is away.
+    """A chief's methods, asked again as long as it is away and the search goes on.
 
     Whatever is asked twice does no harm: a worker that has a trial gets the same one, and one that
     has ended has ended.
     """
 
-    def __init__(self, channel: grpc.Channel, wait: float):
+    def __init__(self, channel: grpc.Channel, wait: float, over: Callable[[], bool]):
         self.once = protos.get_service_grpc().OracleStub(channel)
-        self._wait = wait
+        self._wait, self._over = wait, over
         self.trailing: dict[str, Any] = {}
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
@@ -250,6 +258,8 @@ class _PatientStub:
             try:
                 answer, call = method.with_call(request, timeout=max(1.0, until - time.monotonic()))
             except grpc.RpcError as error:
+                if self._over():
+                    raise _OverError from error
                 if error.code() is grpc.StatusCode.FAILED_PRECONDITION:
                     raise RunError(error.details()) from error
                 if error.code() is not grpc.StatusCode.UNAVAILABLE or time.monotonic() > until:

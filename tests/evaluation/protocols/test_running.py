@@ -6,10 +6,6 @@ import csv
 import dataclasses
 import functools
 import json
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +14,9 @@ import pytest
 import yaml
 
 from tests.encoders import tiny
+from tests.processes import killed
 from tfhub_transfer import cli, evaluate
 from tfhub_transfer.errors import RunError
-from tfhub_transfer.evaluation import experiment
 from tfhub_transfer.evaluation.experiment import run_experiment
 from tfhub_transfer.evaluation.protocols import running
 from tfhub_transfer.evaluation.protocols.listing import is_finished
@@ -28,6 +24,8 @@ from tfhub_transfer.evaluation.protocols.protocol_file import read_protocol
 from tfhub_transfer.evaluation.protocols.running import run_protocol
 from tfhub_transfer.evaluation.protocols.significance import compare
 from tfhub_transfer.runs import Run
+
+pytestmark = pytest.mark.usefixtures("no_report")
 
 CONTENT: dict[str, Any] = {
     "data": ["sample"],
@@ -61,12 +59,6 @@ def _encoder(folder: Path) -> Path:
     return tiny.write_text_embedding(folder)
 
 
-@pytest.fixture(autouse=True)
-def no_report(monkeypatch) -> None:
-    """Leave out the runs' own reports, which take longer than the training."""
-    monkeypatch.setattr(experiment, "write_report", lambda run, **_: None)
-
-
 def losses(run: Run) -> list[list[str]]:
     """The history but for its last column, the seconds."""
     return [line.split(",")[:-1] for line in run.history_file.read_text().splitlines()]
@@ -76,18 +68,8 @@ def losses(run: Run) -> list[list[str]]:
 def _killed(root: Path) -> tuple[Path, Path, dict[Path, int]]:
     """Kill a protocol in the middle; return file, output, and what was finished by then."""
     file, output = written(root / "killed"), root / "killed" / "out"
-    command = [sys.executable, "-m", "tfhub_transfer.evaluate", "--protocol", str(file)]
-    process = subprocess.Popen([*command, "--output", str(output)], stderr=subprocess.DEVNULL)
-    try:
-        deadline = time.monotonic() + 90
-        while not (output / TUNED / "checkpoints" / "last.safetensors").exists():
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
-    finally:
-        process.kill()
-        process.wait()
+    begun = output / TUNED / "checkpoints" / "last.safetensors"
+    killed("evaluate", "--protocol", file, "--output", output, when=begun.exists)
     finished = {path: path.stat().st_mtime_ns for path in output.rglob("metrics.json")}
     return file, output, finished
 

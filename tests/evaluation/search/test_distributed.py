@@ -5,30 +5,30 @@ from __future__ import annotations
 import contextlib
 import csv
 import dataclasses
+import functools
 import json
 import re
 import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from tests import trained
+from tests.processes import wait_for
 from tfhub_transfer import cli, tune
 from tfhub_transfer.errors import ConfigError, RunError
 from tfhub_transfer.evaluation.search import distributed
-from tfhub_transfer.evaluation.search.directory import write_settings
+from tfhub_transfer.evaluation.search.directory import begin_search
 from tfhub_transfer.evaluation.search.distributed import lead, work
 from tfhub_transfer.evaluation.search.result import TrialResult
 from tfhub_transfer.evaluation.search.running import search
 from tfhub_transfer.evaluation.search.trial import TrialRunner
-from tfhub_transfer.runs import Run
+from tfhub_transfer.runs import Run, as_yaml, installed_versions
 from tfhub_transfer.training.search import Drawn
 from tfhub_transfer.training.search_oracles import Budget
 from tfhub_transfer.training.search_settings import SearchConfig, TuneConfig
@@ -57,7 +57,7 @@ def config_of(run: Path, **changes: Any) -> TuneConfig:
 def begin(config: TuneConfig, file: Path, log: Path, part: str) -> subprocess.Popen[bytes]:
     """Begin the command, as a user would on each machine."""
     plain = {**config.settings(), "run": config.run}
-    file.write_text(yaml.safe_dump(json.loads(json.dumps(plain))), encoding="utf-8")
+    file.write_text(as_yaml(plain), encoding="utf-8")
     flags = ["--config", str(file), "--distributed", part, "--oracle", str(config.oracle)]
     with log.open("w") as output:
         return subprocess.Popen(
@@ -65,16 +65,6 @@ def begin(config: TuneConfig, file: Path, log: Path, part: str) -> subprocess.Po
             stdout=output,
             stderr=output,
         )
-
-
-def until(what: Callable[[], Any], *processes: subprocess.Popen[bytes]) -> Any:
-    """Wait for something to be true, as long as processes live."""
-    deadline = time.monotonic() + DEADLINE
-    while not (found := what()):
-        assert all(process.poll() is None for process in processes)
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    return found
 
 
 def at_a_trial(run: Path) -> dict[str, str]:
@@ -101,6 +91,7 @@ def test_a_worker_is_killed_in_the_middle_of_a_trial(tmp_path):
             ends.callback(processes[name].kill)
         victim = processes["victim"]
         pattern = re.compile(r"^worker (\w{8}) of the chief", re.MULTILINE)
+        until = functools.partial(wait_for, seconds=DEADLINE)
         name = until(lambda: pattern.search(logs["victim"].read_text()), *processes.values())[1]
         while True:
             # held, so that it is at the same trial when it is killed
@@ -148,9 +139,9 @@ def joined(tmp_path, monkeypatch) -> TuneConfig:
     config = config_of(tmp_path, distributed="worker")
     home = Run(tmp_path / "search")
     home.path.mkdir()
-    write_settings(config, home)
-    about = {"token": "abcd1234", "lease": 60.0, "versions": distributed._versions()}
-    home.write_json("chief.json", about)
+    begin_search(config, Run(tmp_path), home)
+    versions = installed_versions(distributed._PACKAGES)
+    home.write_json("chief.json", {"token": "abcd1234", "lease": 60.0, "versions": versions})
     return config
 
 
@@ -161,7 +152,7 @@ def test_a_worker_with_other_settings_is_refused(joined):
 
 
 def test_a_worker_of_another_version_is_refused(joined, monkeypatch):
-    monkeypatch.setattr(distributed, "_versions", lambda: {"keras-tuner": "0.9"})
+    monkeypatch.setattr(distributed, "installed_versions", lambda _: {"keras-tuner": "0.9"})
     with pytest.raises(RunError, match=r"same versions.*chief's.*1\.4.*Received: .*0\.9"):
         work(joined)
 
@@ -223,6 +214,29 @@ def test_what_another_worker_has_trained_is_not_repeated(joined, tmp_path, monke
     assert result.repeats == "0"
     assert result.scores == other.scores
     assert "trial 1: log_loss 0.5000, accuracy 0.7000, as trial 0" in capsys.readouterr().err
+
+
+def test_a_worker_whose_chief_is_gone_can_tell_whether_the_search_is_over(
+    joined, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(TrialRunner, "prepare", lambda self: None)
+    told = []
+
+    class Worker:
+        name = "x"
+
+        def __init__(self, *_: Any, over: Callable[[], bool], **__: Any):
+            self.over = over
+
+        def search(self) -> None:
+            told.append(self.over())
+            (tmp_path / "search" / "chief.json").unlink()
+            told.append(self.over())
+
+    monkeypatch.setattr(distributed, "SearchWorker", Worker)
+    assert work(joined) == 0
+    assert told == [False, True]
+    assert "the search is over: 0 trials were run here" in capsys.readouterr().err
 
 
 def test_the_result_of_the_worker_that_was_faster_stays(joined, tmp_path, monkeypatch):

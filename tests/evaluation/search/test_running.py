@@ -7,29 +7,25 @@ import dataclasses
 import functools
 import json
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 
 from tests import trained
 from tests.encoders import tiny
+from tests.processes import killed
 from tfhub_transfer import cli, tune
 from tfhub_transfer.config import EncoderConfig
-from tfhub_transfer.errors import ConfigError, EncoderError, RunError, TrainingError
+from tfhub_transfer.errors import ConfigError, DataError, EncoderError, RunError, TrainingError
 from tfhub_transfer.evaluation import experiment
 from tfhub_transfer.evaluation.experiment import run_experiment
 from tfhub_transfer.evaluation.search import running, trial
-from tfhub_transfer.evaluation.search.directory import open_search
+from tfhub_transfer.evaluation.search.directory import begin_search, open_search
 from tfhub_transfer.evaluation.search.result import TrialResult
 from tfhub_transfer.evaluation.search.running import search
-from tfhub_transfer.runs import Run, config_from_dict
+from tfhub_transfer.runs import Run, as_yaml, config_from_dict
 from tfhub_transfer.training.classifier import Classifier
 from tfhub_transfer.training.search_settings import SearchConfig, TuneConfig
 
@@ -65,16 +61,12 @@ def config_of(root: Path, run: Path, *, search: dict[str, Any], **changes: Any) 
     return TuneConfig(**values, search=SearchConfig(**wanted))
 
 
-@pytest.fixture
-def no_report(monkeypatch) -> None:
-    """Leave out the runs' own reports, which take longer than the training."""
-    monkeypatch.setattr(experiment, "write_report", lambda run, **_: None)
-
-
-def trials_of(config: TuneConfig) -> Run:
-    """Search, and leave out the retraining."""
+def trials_of(config: TuneConfig, *, report: bool = False) -> Run:
+    """Search, and leave out the retraining, and the report of the search unless it is asked for."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(running, "retrain", _enough)
+        if not report:
+            patch.setattr(running, "write_search_report", lambda *_: None)
         with pytest.raises(_EnoughError):
             search(config)
     return Run(config.directory)
@@ -91,8 +83,7 @@ def _enough(*_: object, **__: object) -> None:
 @functools.cache
 def _searched(root: Path) -> Run:
     """All four combinations, of which two fail, and two seeds; the hidden layer is better."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(experiment, "write_report", lambda run, **_: None)
+    with trained.without_report():
         return search(config_of(root, root / "searched", search={"seeds": 2, "compare": True}))
 
 
@@ -192,8 +183,8 @@ def test_a_finished_search_is_not_repeated(root, searched, monkeypatch, capsys):
     def never(*_: object, **__: object) -> None:
         raise AssertionError("trained again")
 
-    monkeypatch.setattr(trial, "train_classifier", never)
-    monkeypatch.setattr(experiment, "train_classifier", never)
+    monkeypatch.setattr(trial, "fit_classifier", never)
+    monkeypatch.setattr(experiment, "fit_classifier", never)
     before = searched.load_metrics()["search"]
     config = config_of(root, searched.path, search={"seeds": 2, "compare": True}, resume=True)
     after = search(config).load_metrics()["search"]
@@ -203,13 +194,13 @@ def test_a_finished_search_is_not_repeated(root, searched, monkeypatch, capsys):
 
 def test_the_test_labels_are_withheld(root, tmp_path, monkeypatch, no_report):
     seen = []
-    real = trial.train_classifier
+    real = trial.fit_classifier
 
-    def watching(config, run, data, encoder):
-        seen.append((data.test.labels.any(), data.validation.labels.any(), encoder))
-        return real(config, run, data, encoder)
+    def watching(config, run, classifier, data):
+        seen.append((data.test.labels.any(), data.validation.labels.any(), classifier.encoder))
+        return real(config, run, classifier, data)
 
-    monkeypatch.setattr(trial, "train_classifier", watching)
+    monkeypatch.setattr(trial, "fit_classifier", watching)
     trials_of(config_of(root, tmp_path / "run", search={"trials": 2, "space": {"head.l2": [0.1]}}))
     assert [(test, validation) for test, validation, _ in seen] == [(False, True)] * 2
     assert seen[0][2] is seen[1][2], "the encoder is loaded once"
@@ -263,7 +254,7 @@ def test_the_budget_ends_a_trial_with_its_epoch(root, tmp_path, no_report):
         root, tmp_path / "run", search={"budget": "1s", "trials": 3},
         evaluation={"baselines": ()}, **changes,
     )  # fmt: skip
-    (row,) = table(trials_of(config))
+    (row,) = table(trials_of(config, report=True))
     assert row["stopped"] == "budget"
     assert row["status"] == "finished"
     assert 1 <= int(row["epochs"]) < 500
@@ -273,7 +264,7 @@ def test_the_budget_ends_a_trial_with_its_epoch(root, tmp_path, no_report):
 
 
 def test_ctrl_c_keeps_what_is_finished(root, tmp_path, monkeypatch, no_report, capsys):
-    real, ran = trial.train_classifier, []
+    real, ran = trial.fit_classifier, []
 
     def interrupted(*arguments):
         ran.append(None)
@@ -281,7 +272,7 @@ def test_ctrl_c_keeps_what_is_finished(root, tmp_path, monkeypatch, no_report, c
             raise KeyboardInterrupt
         return real(*arguments)
 
-    monkeypatch.setattr(trial, "train_classifier", interrupted)
+    monkeypatch.setattr(trial, "fit_classifier", interrupted)
     space = {"head.l2": [0.1]}
     config = config_of(root, tmp_path / "run", search={"trials": 2, "space": space})
     with pytest.raises(KeyboardInterrupt):
@@ -347,10 +338,32 @@ def test_a_directory_is_not_taken_by_force(root, tmp_path):
     with pytest.raises(RunError, match=r"Nothing to resume: no search\.yaml"):
         open_search(dataclasses.replace(config, resume=True))
     (folder / "config.yaml").write_text("seed: 0\n")
-    open_search(dataclasses.replace(config, overwrite=True))
+    run, home = open_search(dataclasses.replace(config, overwrite=True))
+    assert (folder / "notes.txt").exists(), "nothing is lost before it begins"
+    begin_search(dataclasses.replace(config, overwrite=True), run, home)
     assert not (folder / "notes.txt").exists()
     with pytest.raises(RunError, match=r"must not be a file"):
         open_search(config_of(root, _source(root), search={}))
+
+
+def test_what_is_mistyped_does_not_cost_the_search_that_it_would_overwrite(
+    root, searched, tmp_path
+):
+    path = tmp_path / "run"
+    shutil.copytree(searched.path, path)
+    before = {file: file.stat().st_mtime_ns for file in path.rglob("*") if file.is_file()}
+    data = {"label_column": "lable"}
+    with pytest.raises(DataError, match="lable"):
+        search(config_of(root, path, search={}, overwrite=True, data=data))
+    assert {file: file.stat().st_mtime_ns for file in before} == before
+
+
+def test_a_search_that_could_not_begin_takes_no_place(root, tmp_path):
+    config = config_of(root, tmp_path / "run", search={}, overwrite=True)
+    mistyped = dataclasses.replace(config.data, label_column="lable")
+    with pytest.raises(DataError, match="lable"):
+        search(dataclasses.replace(config, data=mistyped))
+    open_search(dataclasses.replace(config, overwrite=False))
 
 
 @pytest.mark.timeout(300)  # two processes start, and the machine may be busy
@@ -359,22 +372,9 @@ def test_a_kill_loses_no_finished_trial(root, tmp_path, no_report):
     config = config_of(root, tmp_path / "run", search={"trials": 3, "space": space})
     file = tmp_path / "search.yaml"
     plain = {**config.settings(), "run": str(tmp_path / "run")}
-    file.write_text(yaml.safe_dump(json.loads(json.dumps(plain))), encoding="utf-8")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tfhub_transfer.tune", "--config", str(file)],
-        stderr=subprocess.DEVNULL,
-    )
+    file.write_text(as_yaml(plain), encoding="utf-8")
     folder = tmp_path / "run" / "search" / "trials"
-    try:
-        deadline = time.monotonic() + 90
-        while not (folder / "trial_1" / "checkpoints").exists():
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
-    finally:
-        process.kill()
-        process.wait()
+    killed("tune", "--config", file, when=(folder / "trial_1" / "checkpoints").exists)
     before = {path: path.stat().st_mtime_ns for path in folder.glob("trial_*/result.json")}
     assert before
     run = trials_of(dataclasses.replace(config, resume=True))

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tfhub_transfer.config import Config
+from tfhub_transfer.dotted import flat
 from tfhub_transfer.errors import ConfigError
-from tfhub_transfer.evaluation.protocols.grid import DECIDED, Entry, Protocol, flat
+from tfhub_transfer.evaluation.protocols.grid import DECIDED, Entry, Protocol
 from tfhub_transfer.runs import Run, config_from_dict
 
 __all__ = ["ablation"]
@@ -86,8 +86,8 @@ def ablation(run: Run, seeds: int) -> Protocol:
     if seeds < 1:
         raise ConfigError(f"--seeds must be at least 1. Received: {seeds}")
     config = config_from_dict(run.load_config())
-    settings = flat(json.loads(json.dumps(config.to_dict())))
-    defaults = flat(json.loads(json.dumps(Config().to_dict())))
+    settings = flat(config.to_dict())
+    defaults = flat(Config().to_dict())
     kept = {
         key: value
         for key, value in settings.items()

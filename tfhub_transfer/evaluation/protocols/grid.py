@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from tfhub_transfer.config import Config
+from tfhub_transfer.dotted import nested
 from tfhub_transfer.errors import ConfigError, TransferError
 from tfhub_transfer.registry import did_you_mean
 from tfhub_transfer.runs import config_from_dict
 
-__all__ = ["DECIDED", "ENCODER_BASELINES", "Cell", "Entry", "Protocol", "flat", "nested"]
+__all__ = ["DECIDED", "ENCODER_BASELINES", "Cell", "Entry", "Protocol"]
 
 DECIDED = {
     "run": "--output",
@@ -191,26 +192,3 @@ class Protocol:
 def _of_baselines(key: str) -> bool:
     """Whether a baseline depends on a setting; what is about training might not go with it."""
     return key.startswith(("data.", "encoder.", "evaluation.")) and key not in _OF_TRAINING
-
-
-def flat(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return nested settings by their dotted names."""
-    dotted: dict[str, Any] = {}
-    for key, value in settings.items():
-        if isinstance(value, Mapping):
-            dotted |= {f"{key}.{inner}": setting for inner, setting in value.items()}
-        else:
-            dotted[key] = value
-    return dotted
-
-
-def nested(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return dotted names as the nested settings of a run's config.yaml."""
-    tree: dict[str, Any] = {}
-    for key, value in settings.items():
-        section, dot, inner = key.partition(".")
-        if dot:
-            tree.setdefault(section, {})[inner] = value
-        else:
-            tree[key] = value
-    return tree

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from tfhub_transfer.config import Config
 from tfhub_transfer.errors import RunError
-from tfhub_transfer.evaluation.protocols.grid import Cell, Protocol, flat
-from tfhub_transfer.runs import Run, config_from_dict
+from tfhub_transfer.evaluation.protocols.grid import Cell, Protocol
+from tfhub_transfer.runs import Run, config_from_dict, settings_of
 
 __all__ = ["conflicts", "is_finished", "print_cells", "state"]
 
@@ -39,19 +37,14 @@ def conflicts(cells: Sequence[Cell], output: Path) -> list[str]:
     for cell in cells:
         run = Run(output / cell.path)
         if run.config_file.exists():
-            was = _settings(config_from_dict(run.load_config()))
-            wanted = _settings(cell.config)
+            was = settings_of(config_from_dict(run.load_config()))
+            wanted = settings_of(cell.config)
             if changed := [key for key in wanted if was[key] != wanted[key]]:
                 key = changed[0]
                 found.append(
                     f"{cell.path} ({key} was {was[key]!r}, received {wanted[key]!r})"
                 )
     return found
-
-
-def _settings(config: Config) -> dict[str, object]:
-    plain = dataclasses.replace(config, run=None, resume=False, overwrite=False).to_dict()
-    return flat(json.loads(json.dumps(plain)))
 
 
 def print_cells(protocol: Protocol, output: Path) -> None:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from markupsafe import Markup
 from matplotlib.figure import Figure
 from rich.console import Console
@@ -26,7 +25,7 @@ from tfhub_transfer.evaluation.protocols.table import (
 )
 from tfhub_transfer.evaluation.report import page_template
 from tfhub_transfer.evaluation.style import to_svg, write_png
-from tfhub_transfer.runs import Run, atomic_path, environment
+from tfhub_transfer.runs import Run, as_yaml, atomic_path, environment
 
 __all__ = ["Result", "print_result", "write_result"]
 
@@ -116,4 +115,4 @@ def _settings(protocol: Protocol) -> str:
         "compare": protocol.compare,
         "settings": dict(protocol.settings),
     }
-    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+    return as_yaml(content)

@@ -29,8 +29,9 @@ import jsonargparse
 import yaml
 
 from tfhub_transfer.config import Config
+from tfhub_transfer.dotted import flat, nested
 from tfhub_transfer.errors import ConfigError, UnknownNameError
-from tfhub_transfer.evaluation.protocols.grid import DECIDED, Entry, Protocol, flat, nested
+from tfhub_transfer.evaluation.protocols.grid import DECIDED, Entry, Protocol
 from tfhub_transfer.registry import BASELINES, did_you_mean
 
 __all__ = ["read_protocol"]

@@ -12,19 +12,17 @@ Where things are:
 
 from __future__ import annotations
 
-import json
-import shutil
 import time
 from pathlib import Path
-from typing import Any
 
 import yaml
 
+from tfhub_transfer.dotted import flat
 from tfhub_transfer.errors import RunError
-from tfhub_transfer.runs import Run
+from tfhub_transfer.runs import Run, as_yaml
 from tfhub_transfer.training.search_settings import TuneConfig
 
-__all__ = ["SETTINGS", "changed_settings", "open_search", "write_settings"]
+__all__ = ["SETTINGS", "begin_search", "changed_settings", "open_search"]
 
 SETTINGS = "search.yaml"
 # A search may go on with more of these.
@@ -32,7 +30,7 @@ _MAY_CHANGE = ("trials", "budget", "seeds", "compare")
 
 
 def open_search(config: TuneConfig) -> tuple[Run, Run]:
-    """Make the directory that `config` names, or accept the one it resumes.
+    """Make the directory that `config` names, or accept the one that is there, as it is.
 
     Returns:
         The directory of the best run, and that of the search in it.
@@ -40,13 +38,14 @@ def open_search(config: TuneConfig) -> tuple[Run, Run]:
     Raises:
         RunError: something is there already and neither `resume` nor `overwrite` was asked for; or
             it is to be overwritten and is neither a search nor a run; or it is to be resumed with
-            other settings; or another process is at work in it.
+            other settings.
     """
     path = config.directory or Path(f"runs/{time.strftime('%Y%m%d-%H%M%S')}")
     run, home = Run(path), Run(path / "search")
     if path.exists() and not path.is_dir():
         raise RunError(f"The run directory must not be a file. Received: {path}")
-    taken = path.exists() and {entry.name for entry in path.iterdir()} - {".lock"}
+    # a search that failed before it began leaves locks
+    taken = any(entry.is_file() and entry.name != ".lock" for entry in path.rglob("*"))
     if config.resume:
         _check_resumable(config, home)
     elif taken and not config.overwrite:
@@ -54,26 +53,31 @@ def open_search(config: TuneConfig) -> tuple[Run, Run]:
             f"The run directory is not empty. Give another --run, or --resume to go on with the "
             f"search in it, or --overwrite to begin anew. Received: {path}"
         )
-    elif taken:
-        if not (run.config_file.exists() or (home.path / SETTINGS).exists()):
-            raise RunError(
-                f"--overwrite empties only the directory of a search or of a run, with a "
-                f"search/{SETTINGS} or a config.yaml in it. Received: {path}"
-            )
-        with run.lock(), home.lock():
-            for entry in path.iterdir():
-                if entry.is_dir():
-                    shutil.rmtree(entry)
-                elif entry.name != ".lock":
-                    entry.unlink()
+    elif taken and not (run.config_file.exists() or (home.path / SETTINGS).exists()):
+        raise RunError(
+            f"--overwrite empties only the directory of a search or of a run, with a "
+            f"search/{SETTINGS} or a config.yaml in it. Received: {path}"
+        )
     home.path.mkdir(parents=True, exist_ok=True)
     return run, home
 
 
-def write_settings(config: TuneConfig, home: Run) -> None:
-    """Write what repeats the search."""
-    text = yaml.safe_dump(_plain(config.settings()), sort_keys=False, allow_unicode=True)
-    home.write_text(SETTINGS, text)
+def begin_search(config: TuneConfig, run: Run, home: Run) -> None:
+    """Write what repeats the search; what it overwrites is deleted here.
+
+    Args:
+        config: of the search.
+        run: the directory of the best run.
+        home: that of the search, with its lock held.
+
+    Raises:
+        RunError: another process is at work in a run that is to be overwritten.
+    """
+    if config.overwrite:
+        with run.lock():
+            run.empty(keep=(home.path.name,))
+            home.empty()
+    home.write_text(SETTINGS, as_yaml(config.settings()))
 
 
 def _check_resumable(config: TuneConfig, home: Run) -> None:
@@ -100,26 +104,14 @@ def changed_settings(config: TuneConfig, home: Run) -> list[str]:
     """
     file = home.path / SETTINGS
     try:
-        begun = _flat(yaml.safe_load(file.read_text(encoding="utf-8")))
+        begun = flat(yaml.safe_load(file.read_text(encoding="utf-8")))
     except (OSError, yaml.YAMLError, AttributeError) as error:
         raise RunError(
             f"The search's settings cannot be read: {error}. Received: {file}"
         ) from error
-    wanted = _flat(_plain(config.settings()))
+    wanted = flat(config.settings())
     return [
         f"{name} was {begun.get(name)!r}, received {value!r}"
         for name, value in wanted.items()
         if begun.get(name) != value and name not in [f"search.{one}" for one in _MAY_CHANGE]
     ]
-
-
-def _plain(values: Any) -> Any:
-    return json.loads(json.dumps(values))
-
-
-def _flat(values: dict[str, Any]) -> dict[str, Any]:
-    return {
-        f"{section}.{name}": value
-        for section, inner in values.items()
-        for name, value in (inner.items() if isinstance(inner, dict) else [("", inner)])
-    }

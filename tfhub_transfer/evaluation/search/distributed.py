@@ -2,13 +2,11 @@
 
 All of them have the run directory, where trials leave their files; the chief alone writes the
 search's own. `search/chief.json` says which search its workers belong to, and how; it is there as
-long as the search goes on.
+long as the search goes on, so that a worker that finds no chief can tell that it is over.
 """
 
 from __future__ import annotations
 
-import contextlib
-import importlib.metadata
 import json
 import secrets
 import sys
@@ -22,7 +20,7 @@ from tfhub_transfer.evaluation.search.result import TrialResult
 from tfhub_transfer.evaluation.search.trial import TrialRunner, scores_of
 from tfhub_transfer.evaluation.tracing import quiet_tracing
 from tfhub_transfer.progress import progress
-from tfhub_transfer.runs import Run
+from tfhub_transfer.runs import Run, installed_versions
 from tfhub_transfer.training.search import Drawn, SearchTuner
 from tfhub_transfer.training.search_chief import Chief
 from tfhub_transfer.training.search_oracles import Budget, make_oracle
@@ -55,7 +53,7 @@ def lead(
         # that of a chief that was killed, whose workers wait for it
         "token": _read(file).get("token") or secrets.token_hex(4),
         "lease": config.lease_seconds,
-        "versions": _versions(),
+        "versions": installed_versions(_PACKAGES),
     }
     home.write_json(_FILE, about)
     chief = Chief(
@@ -136,6 +134,7 @@ def work(config: TuneConfig) -> int:
             token=about["token"],
             lease=about["lease"],
             wait=config.wait_seconds,
+            over=lambda: not (home.path / _FILE).exists(),
         )
         print(f"worker {worker.name} of the chief at {config.address}", file=sys.stderr, flush=True)
         count = 0
@@ -160,10 +159,10 @@ def _joined(config: TuneConfig, home: Run) -> dict[str, Any]:
             f"workers share it. Received: no {file}"
         )
     about = _read(file)
-    if about["versions"] != _versions():
+    if about["versions"] != (own := installed_versions(_PACKAGES)):
         raise RunError(
             f"Chief and workers need the same versions. Accepted: the chief's "
-            f"{about['versions']}. Received: {_versions()}"
+            f"{about['versions']}. Received: {own}"
         )
     if changed := changed_settings(config, home):
         raise RunError(
@@ -178,11 +177,3 @@ def _read(file: Path) -> dict[str, Any]:
         return {}
     about: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     return about
-
-
-def _versions() -> dict[str, str]:
-    versions = {}
-    for name in _PACKAGES:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            versions[name] = importlib.metadata.version(name)
-    return versions

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
 from markupsafe import Markup
 from matplotlib.figure import Figure
 from rich.console import Console
@@ -17,9 +16,9 @@ from tfhub_transfer.evaluation.report import page_template, print_result
 from tfhub_transfer.evaluation.search import plots
 from tfhub_transfer.evaluation.search.directory import SETTINGS
 from tfhub_transfer.evaluation.search.importance import Importances
-from tfhub_transfer.evaluation.search.trials import TrialRow
+from tfhub_transfer.evaluation.search.trials import TrialRow, ranked
 from tfhub_transfer.evaluation.style import to_svg, write_png
-from tfhub_transfer.runs import Run, atomic_path, environment
+from tfhub_transfer.runs import Run, as_yaml, atomic_path, environment
 from tfhub_transfer.training.search_settings import TuneConfig
 from tfhub_transfer.training.search_space import Space
 
@@ -68,11 +67,7 @@ def write_search_report(home: Run, report: SearchReport) -> None:
             write_png(figure, temporary)
         title = figure.axes[0].get_title(loc="left")
         figures[name] = (Markup(to_svg(figure, name, title)), _FIGURE_TEXTS[name])
-    sign = -1 if report.config.search.objective == "accuracy" else 1
-    ranked = sorted(
-        (row for row in report.rows if row.score is not None),
-        key=lambda row: sign * (row.score or 0.0),
-    )
+    best = ranked(report.rows, report.config.search.objective)[:_SHOWN]
     folder = shlex.quote(str(home.path / SETTINGS))
     page = page_template("search.html.j2").render(
         report=report,
@@ -80,14 +75,12 @@ def write_search_report(home: Run, report: SearchReport) -> None:
         verdict=verdict(report.summary) if report.summary else None,
         outcome=_outcome(report.summary),
         figures=figures,
-        best_rows=[(row, _changed(row, report.space)) for row in ranked[:_SHOWN]],
+        best_rows=[(row, _changed(row, report.space)) for row in best],
         failures=[row for row in report.rows if row.status == "failed"],
         cut=sum(row.result.stopped == "budget" for row in report.rows),
         repeated=sum(row.result.repeats is not None for row in report.rows),
         command=f"python -m tfhub_transfer.tune --config {folder} --run NEW_DIRECTORY",
-        settings=yaml.safe_dump(
-            json.loads(json.dumps(report.config.settings())), sort_keys=False, allow_unicode=True
-        ),
+        settings=as_yaml(report.config.settings()),
         environment=environment(),
     )
     # an error may quote half a surrogate pair, which UTF-8 has no form for

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from tfhub_transfer.evaluation.search.importance import Importances, encoded, ordered
-from tfhub_transfer.evaluation.search.trials import TrialRow
+from tfhub_transfer.evaluation.search.trials import TrialRow, ranked
 from tfhub_transfer.evaluation.style import COLOURS, GREY, INK, WIDTH, figure_of, short, styled
 from tfhub_transfer.training.search_space import Choice, Dimension, Space
 
@@ -64,21 +64,19 @@ def parallel_coordinates(rows: Sequence[TrialRow], space: Space, objective: str)
         space: an axis for each of its settings.
         objective: `log_loss` or `accuracy`.
     """
-    finished = [row for row in rows if row.score is not None]
-    sign = 1 if objective == "log_loss" else -1
-    ranks = np.argsort(np.argsort([sign * (row.score or 0.0) for row in finished]))
+    finished = ranked(rows, objective)
     columns = np.stack([encoded(one, finished) for one in space.dimensions], axis=1)
     count = columns.shape[1]
     figure, axes = figure_of(height=0.62 * count + 1.6)
     # axes lie on their side, so that their names have room
     spread = np.random.default_rng(0).uniform(-0.012, 0.012, columns.shape)
     colours = matplotlib.colormaps["cividis"]
-    for row in np.argsort(-ranks):
-        outstanding = ranks[row] < _BEST
+    for row in reversed(range(len(finished))):
+        outstanding = row < _BEST
         axes.plot(
             columns[row] + spread[row],
             np.arange(count)[::-1],
-            color=COLOURS[1] if outstanding else colours(ranks[row] / max(1, len(ranks) - 1)),
+            color=COLOURS[1] if outstanding else colours(row / max(1, len(finished) - 1)),
             linewidth=2.2 if outstanding else 1.0,
             alpha=0.95 if outstanding else 0.45,
         )

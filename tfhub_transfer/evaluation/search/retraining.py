@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import gc
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,7 +86,8 @@ def _finished(config: Config, run: Run) -> Run:
     if run.config_file.exists():
         there = config_from_dict(run.load_config())
         if dataclasses.replace(there, run=None) != config:
-            _empty(run.path)
+            with run.lock():
+                run.empty(keep=(_SEARCH,))
     if not _is_finished(run):
         run.write_config(config)  # something to resume, though the search lies beside it
         try:
@@ -105,14 +105,6 @@ def _is_finished(run: Run) -> bool:
         return bool(run.load_metrics()["finished"])
     except RunError:
         return False
-
-
-def _empty(directory: Path) -> None:
-    for entry in directory.iterdir():
-        if entry.is_dir() and entry.name != _SEARCH:
-            shutil.rmtree(entry)
-        elif entry.is_file() and entry.name != ".lock":
-            entry.unlink()
 
 
 def difference(ours: Retrained, theirs: Retrained) -> Difference:

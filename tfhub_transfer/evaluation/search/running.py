@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 
 from tfhub_transfer.errors import ConfigError, TrainingError
-from tfhub_transfer.evaluation.search.directory import open_search, write_settings
+from tfhub_transfer.evaluation.search.directory import begin_search, open_search
 from tfhub_transfer.evaluation.search.distributed import collected, lead
 from tfhub_transfer.evaluation.search.importance import importances
 from tfhub_transfer.evaluation.search.page import SearchReport, write_search_report
 from tfhub_transfer.evaluation.search.result import TrialResult
 from tfhub_transfer.evaluation.search.retraining import Retrained, difference, retrain
 from tfhub_transfer.evaluation.search.trial import TrialRunner
-from tfhub_transfer.evaluation.search.trials import TrialRow, as_csv, best_of, rows_of
+from tfhub_transfer.evaluation.search.trials import TrialRow, as_csv, best_of, ranked, rows_of
 from tfhub_transfer.evaluation.tracing import quiet_tracing
 from tfhub_transfer.progress import Advance, progress
 from tfhub_transfer.runs import Run
@@ -54,10 +54,15 @@ def search(config: TuneConfig) -> Run:
     space = config.space()
     run, home = open_search(config)
     with home.lock(), quiet_tracing():
-        write_settings(config, home)
+        if not config.overwrite:
+            begin_search(config, run, home)
         oracle = make_oracle(config, space)
+        runner = TrialRunner(space, oracle.budget)
+        runner.prepare()
+        if config.overwrite:  # a mistyped column should not cost the search that is there
+            begin_search(config, run, home)
         try:
-            rows, spent = _run_trials(config, space, oracle, home)
+            rows, spent = _run_trials(config, space, oracle, runner, home)
             best = _best(rows, config)
             for checkpoints in home.path.glob("trials/trial_*/checkpoints"):
                 shutil.rmtree(checkpoints)
@@ -75,11 +80,10 @@ def search(config: TuneConfig) -> Run:
 
 
 def _run_trials(
-    config: TuneConfig, space: Space, oracle: LastingOracle, home: Run
+    config: TuneConfig, space: Space, oracle: LastingOracle, runner: TrialRunner, home: Run
 ) -> tuple[list[TrialRow], float]:
     """Run what is missing of the trials; return all of them, and the seconds that they took."""
     told = _Told(config, oracle)
-    runner = TrialRunner(space, oracle.budget)
 
     def run(drawn: Drawn) -> Mapping[str, float]:
         try:
@@ -88,7 +92,6 @@ def _run_trials(
             if result := TrialResult.load(drawn.directory):
                 told.tell(drawn.number, result)
 
-    runner.prepare()
     oracle.budget = Budget(config.search.seconds)
     tuner = SearchTuner(oracle, space, run, home.path / "trials")
     runner.budget = oracle.budget
@@ -203,7 +206,6 @@ class _Told:
 
     def __init__(self, config: TuneConfig, oracle: LastingOracle):
         self._objective, self._oracle = config.search.objective, oracle
-        self._sign = -1 if self._objective == "accuracy" else 1
         self._results: dict[str, TrialResult] = {}
         self.total: int | None = None
         self._workers: int | None = None
@@ -226,8 +228,8 @@ class _Told:
         scores = {
             key: one.scores[self._objective] for key, one in self._results.items() if one.scores
         }
-        best = min(scores, key=lambda key: self._sign * scores[key], default=None)
-        self._so_far = f"best {scores[best]:.4f} in trial {best}" if best else "none finished yet"
+        for best in ranked(scores, self._objective, scores.get)[:1]:
+            self._so_far = f"best {scores[best]:.4f} in trial {best}"
         line = f"{count} trials, trial {number}: {result.told()}; {self._so_far}"
         print(f"{line}{self._left()}", file=sys.stderr, flush=True)
         self.advance(units, self._now())

@@ -21,7 +21,11 @@ from tfhub_transfer.data.examples import Dataset
 from tfhub_transfer.data.splits import load
 from tfhub_transfer.errors import ConfigError
 from tfhub_transfer.evaluation.calibration import calibrated_log_loss
-from tfhub_transfer.evaluation.experiment import probabilities_of, train_classifier
+from tfhub_transfer.evaluation.experiment import (
+    fit_classifier,
+    new_classifier,
+    probabilities_of,
+)
 from tfhub_transfer.evaluation.metrics import predict
 from tfhub_transfer.evaluation.predictions import Split
 from tfhub_transfer.evaluation.search.result import TrialResult
@@ -121,8 +125,9 @@ class TrialRunner:
         data = _data(config)
         limit = Limit(drawn.epochs or np.inf, self.budget.deadline)
         encoder = None if moves_encoder(config) else self._encoder(config, data)
+        classifier = new_classifier(config, data, encoder)
         with limited(limit):
-            classifier, outcome = train_classifier(config, run, data, encoder)
+            outcome = fit_classifier(config, run, classifier, data)
         progress = outcome.progress
         if not (progress.finished or limit.reached(progress.epoch)):
             raise KeyboardInterrupt  # of which the training has made the best

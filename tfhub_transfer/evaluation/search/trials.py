@@ -5,15 +5,18 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+import operator
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from tfhub_transfer.evaluation.search.result import TrialResult
 from tfhub_transfer.training.search import SearchTuner
 from tfhub_transfer.training.search_space import Space
 
-__all__ = ["TrialRow", "as_csv", "best_of", "rows_of"]
+__all__ = ["TrialRow", "as_csv", "best_of", "ranked", "rows_of"]
+
+_Trial = TypeVar("_Trial")
 
 
 @dataclass(frozen=True)
@@ -61,11 +64,26 @@ def rows_of(tuner: SearchTuner, space: Space) -> list[TrialRow]:
     return rows
 
 
+def ranked(
+    rows: Iterable[_Trial],
+    objective: str,
+    score: Callable[[_Trial], float | None] = operator.attrgetter("score"),
+) -> list[_Trial]:
+    """Return the trials that have a score, the best first, of equals the earlier.
+
+    Args:
+        rows: in the order in which they were begun.
+        objective: `log_loss` or `accuracy`.
+        score: what a trial scored.
+    """
+    scored = [(found, row) for row in rows if (found := score(row)) is not None]
+    scored.sort(key=lambda pair: pair[0], reverse=objective == "accuracy")
+    return [row for _, row in scored]
+
+
 def best_of(rows: Sequence[TrialRow], objective: str) -> TrialRow | None:
-    """Return the finished trial of the best score, the earliest of equals."""
-    finished = [row for row in rows if row.score is not None]
-    sign = -1 if objective == "accuracy" else 1
-    return min(finished, key=lambda row: sign * (row.score or 0.0), default=None)
+    """Return the first of the ranked trials; None if none is finished."""
+    return next(iter(ranked(rows, objective)), None)
 
 
 def as_csv(rows: Sequence[TrialRow]) -> str:
