@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tfhub_transfer.errors import ConfigError
+from tfhub_transfer.registry import BASELINE_TASKS
 
 if TYPE_CHECKING:
     from tfhub_transfer.config import Config
@@ -23,6 +24,8 @@ _MOVING = (
     "encoder_learning_rate",
     "precision",
 )
+
+_ADAPTING = ("dann", "coral")
 
 
 def within(name: str, value: float, low: float, high: float) -> None:
@@ -49,10 +52,12 @@ def at_least(name: str, value: float | None, low: float) -> None:
 
 def check_together(config: Config) -> None:
     """Raise ConfigError where settings exclude each other, or one would be of no effect."""
+    _check_task(config)
     if config.training.strategy == "distillation":
         _check_distillation(config)
     elif config.training.strategy == "contrastive":
         _check_contrastive(config)
+    _check_adaptation(config)
     if config.data.stages and config.training.unfreezing == "gradual":
         raise ConfigError(
             f"Stages are of growing data or of gradual unfreezing: give one. Received: data.stages "
@@ -69,7 +74,38 @@ def moves_encoder(config: Config) -> bool:
     strategy = config.training.strategy
     if strategy == "distillation":
         strategy = config.distillation.student
+    elif strategy in _ADAPTING:
+        strategy = config.adaptation.student
     return strategy in ("fine_tuning", "contrastive")
+
+
+def _check_task(config: Config) -> None:
+    """Raise where settings belong to another task."""
+    baselines = [
+        name for name in config.evaluation.baselines or () if BASELINE_TASKS[name] != config.task
+    ]
+    if baselines:
+        known = [name for name, task in BASELINE_TASKS.items() if task == config.task]
+        raise ConfigError(
+            f"evaluation.baselines has what is fitted for another task than {config.task}. "
+            f"Accepted: {', '.join(known) or 'none'}. Received: {', '.join(baselines)}"
+        )
+    if config.task == "classification":
+        return
+    of_texts: dict[str, tuple[object, tuple[object, ...]]] = {
+        "training.strategy": (config.training.strategy, ("feature_extraction", "fine_tuning")),
+        "data.balance": (config.data.balance, ("none",)),
+        "data.word_dropout": (config.data.word_dropout, (0.0,)),
+        "data.word_swap": (config.data.word_swap, (0.0,)),
+        "head.loss": (config.head.loss, ("cross_entropy",)),
+        "training.truncate_loss": (config.training.truncate_loss, (0.0,)),
+    }
+    for name, (value, accepted) in of_texts.items():
+        if value not in accepted:
+            raise ConfigError(
+                f"{name} is of whole texts with one label: with task {config.task} it must be "
+                f"{' or '.join(map(str, accepted))}. Received: {name} {value}"
+            )
 
 
 def _check_frozen(config: Config) -> None:
@@ -103,6 +139,58 @@ def _check_distillation(config: Config) -> None:
         raise ConfigError(f"A run cannot be its own teacher. Received: --run {config.run}")
 
 
+def _check_adaptation(config: Config) -> None:
+    strategy, asked = config.training.strategy, config.adaptation
+    given = {
+        f"adaptation.{name}": getattr(asked, name)
+        for name, field in type(asked).__dataclass_fields__.items()
+        if getattr(asked, name) != field.default
+    }
+    if strategy not in _ADAPTING:
+        if given:
+            raise ConfigError(
+                f"Settings of adaptation have an effect with strategy dann or coral alone: leave "
+                f"them out, or give --training.strategy dann. Received: strategy {strategy!r}, "
+                f"{_listed(given)}"
+            )
+        return
+    if asked.target is None:
+        raise ConfigError(
+            f"Strategy {strategy} needs texts of the domain to adapt to: add --adaptation.target "
+            f"SOURCE. Received: none"
+        )
+    if asked.student == "feature_extraction" and not (config.head.hidden or config.head.bottleneck):
+        raise ConfigError(
+            f"With a frozen encoder, what strategy {strategy} adapts is the head's hidden layer, "
+            f"and there is none: give --head.hidden sizes, or --adaptation.student fine_tuning. "
+            f"Received: head.hidden {list(config.head.hidden or ())}"
+        )
+    if strategy == "coral" and "adaptation.hidden" in given:
+        raise ConfigError(
+            f"Strategy coral has no domain classifier: leave adaptation.hidden out. "
+            f"Received: {asked.hidden}"
+        )
+    excluded: dict[str, object] = {
+        "data.stages": list(config.data.stages),
+        "training.unfreezing": "gradual" if config.training.unfreezing == "gradual" else "",
+        "training.truncate_loss": config.training.truncate_loss,
+    }
+    if excluded := {name: value for name, value in excluded.items() if value}:
+        raise ConfigError(
+            f"Strategy {strategy} goes through both domains in one stage, and half of each batch "
+            f"has no labels to rank: it does not go with these. Received: {_listed(excluded)}"
+        )
+    if config.training.batch_size < 4:
+        raise ConfigError(
+            f"With strategy {strategy} half of each batch is of the target: training.batch_size "
+            f"must be at least 4. Received: {config.training.batch_size}"
+        )
+
+
+def _listed(settings: dict[str, object]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in settings.items())
+
+
 def _check_contrastive(config: Config) -> None:
     staged = {
         "data.stages": list(config.data.stages),
@@ -128,6 +216,9 @@ def _check_distributed(config: Config) -> None:
     whole = {
         "training.strategy contrastive (the loss is over all pairs of a batch)": (
             training.strategy == "contrastive"
+        ),
+        f"training.strategy {training.strategy} (the loss is over both domains of a batch)": (
+            training.strategy in _ADAPTING
         ),
         f"training.truncate_loss {training.truncate_loss:g} (it ranks all losses of a batch)": (
             training.truncate_loss > 0

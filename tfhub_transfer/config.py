@@ -16,6 +16,13 @@ from typing import Any, Literal
 from tfhub_transfer.checks import at_least, check_together, regular_expression, within
 from tfhub_transfer.errors import ConfigError
 from tfhub_transfer.registry import BASELINES, STRATEGIES, TASKS
+from tfhub_transfer.strategy_config import (
+    EPOCHS,
+    AdaptationConfig,
+    ContrastiveConfig,
+    DistillationConfig,
+)
+from tfhub_transfer.task_config import HIDDEN, TASK_BASELINES, SpanConfig, TaggingConfig
 
 
 @dataclass(frozen=True)
@@ -24,12 +31,18 @@ class DataConfig:
 
     Attributes:
         source: `sample`; `tfds:NAME[/CONFIG][:SPLIT]`; a CSV, TSV, JSONL or Parquet file; or a
-            folder with train, validation and test files of those.
+            folder with train, validation and test files of those. With task `tagging` also a file
+            of columns (`.conll`, `.bio`, `.iob`, `.iob2`, `.txt`), or a folder of seq.in, seq.out
+            and label files, as ATIS has them.
         dir: where prepared TFDS data sets are (TFDS' own default when not given).
-        text_column: the column, or TFDS feature, that holds the text.
-        label_column: the column, or TFDS feature, that holds the label.
+        text_column: the column, or TFDS feature, that holds the text; in a file of columns its
+            number, from 0, or from the last with -1, or its name; the first by default.
+        label_column: the column, or TFDS feature, that holds the label; in a file of columns the
+            last by default.
         label_separator: splits a label cell into several labels (multi-label), as `|` in
             `news|sport`. List-valued columns are multi-label without it.
+        scheme: of the tags in the source: `iob1`, `iob2` or `iobes`; seen from the tags
+            themselves when `auto`.
         validation_fraction: the share of the training rows held out, stratified, where the
             source brings no validation split.
         test_fraction: the share held out for the test, stratified, where the source is one table.
@@ -48,6 +61,7 @@ class DataConfig:
     text_column: str = "text"
     label_column: str = "label"
     label_separator: str | None = None
+    scheme: Literal["auto", "iob1", "iob2", "iobes"] = "auto"
     validation_fraction: float = 0.1
     test_fraction: float = 0.2
     limit: int | None = None
@@ -121,6 +135,7 @@ class HeadConfig:
 
     Attributes:
         hidden: sizes of the dense layers between the vector and the output; none is a linear head.
+            By the task when not given: (1024,) for classification, none for the others.
         activation: of those layers, by its Keras name.
         dropout: the share of inputs dropped before each dense layer, the output's included.
         l2: the factor of the squared-weight penalty on each dense kernel.
@@ -130,7 +145,7 @@ class HeadConfig:
         focal_gamma: how much it does so; 0 is cross-entropy.
     """
 
-    hidden: tuple[int, ...] = (1024,)
+    hidden: tuple[int, ...] | None = None
     activation: str = "relu"
     dropout: float = 0.3
     l2: float = 0.0
@@ -140,23 +155,13 @@ class HeadConfig:
     focal_gamma: float = 2.0
 
     def __post_init__(self) -> None:
-        for units in self.hidden:
+        for units in self.hidden or ():
             at_least("head.hidden", units, 1)
         within("head.dropout", self.dropout, 0.0, 0.99)
         within("head.label_smoothing", self.label_smoothing, 0.0, 0.99)
         at_least("head.l2", self.l2, 0)
         at_least("head.bottleneck", self.bottleneck, 1)
         within("head.focal_gamma", self.focal_gamma, 0.0, 10.0)
-
-
-# By the kind of encoder: a table of token vectors takes larger steps than a deep network.
-ENCODER_LEARNING_RATES = {"transformer": 5e-5, "text_embedding": 3e-4}
-# On pairs of a few texts, for a few steps.
-CONTRASTIVE_LEARNING_RATES = {"transformer": 2e-4, "text_embedding": 3e-4}
-
-
-# Passes over the training rows, where none are given: a head alone takes many short ones.
-EPOCHS = {"feature_extraction": 40, "fine_tuning": 4, "contrastive": 40, "distillation": 4}
 
 
 @dataclass(frozen=True)
@@ -182,7 +187,8 @@ class TrainingConfig:
 
     Attributes:
         strategy: `feature_extraction` (the encoder stays frozen), `fine_tuning`, `contrastive`
-            (few examples) or `distillation` (learns from another run).
+            (few examples), `distillation` (learns from another run), `dann` or `coral` (adapt to
+            another domain).
         trainable: a regular expression; the encoder weights whose path it
             matches move (`python -m tfhub_transfer.encoders info NAME` lists the paths).
         groups: of those, learning-rate multipliers by path; the first match wins, and 1 stands
@@ -264,85 +270,26 @@ class TrainingConfig:
 
 
 @dataclass(frozen=True)
-class ContrastiveConfig:
-    """With strategy `contrastive`: how few labels move the encoder before the head is fitted.
-
-    The encoder's rate is `training.encoder_learning_rate`; the validation rows choose nothing.
-
-    Attributes:
-        steps: optimizer steps; when not given, 25 times as many as each class needs for its turn
-            in a batch.
-        batch_size: texts per step at most, divided evenly among its classes.
-        temperature: of the softmax over a batch's pairs (arXiv 2004.11362).
-    """
-
-    steps: int | None = None
-    batch_size: int = 32
-    temperature: float = 0.1
-
-    def __post_init__(self) -> None:
-        at_least("contrastive.steps", self.steps, 1)
-        at_least("contrastive.batch_size", self.batch_size, 4)
-        within("contrastive.temperature", self.temperature, 1e-3, 100.0)
-
-
-@dataclass(frozen=True)
-class DistillationConfig:
-    """With strategy `distillation`: what the student learns from (arXiv 1503.02531).
-
-    Attributes:
-        teacher: the directory of a finished run with the same labels.
-        temperature: of both softmaxes in the softened loss.
-        weight: of the softened loss; the ground truth's is the rest.
-        student: `fine_tuning` or `feature_extraction`.
-        unlabelled: texts from which the student learns what the teacher says: a file of lines
-            (.txt) or with a text column (.csv, .tsv, .jsonl), or `tfds:NAME:SPLIT`.
-        vectors: the weight of the distance to the teacher's vectors, which are all that is aimed
-            at in a first epoch, and a further target in the others; with `fine_tuning`.
-    """
-
-    teacher: str | None = None
-    temperature: float = 2.0
-    weight: float = 0.9
-    student: Literal["fine_tuning", "feature_extraction"] = "fine_tuning"
-    unlabelled: str | None = None
-    vectors: float = 0.0
-
-    def __post_init__(self) -> None:
-        within("distillation.temperature", self.temperature, 0.1, 100.0)
-        within("distillation.weight", self.weight, 0.0, 1.0)
-        at_least("distillation.vectors", self.vectors, 0)
-        if self.unlabelled is not None and self.weight == 0:
-            raise ConfigError(
-                "distillation.weight must be above 0 for unlabelled text to teach anything. "
-                "Received: 0"
-            )
-        if self.vectors and self.student != "fine_tuning":
-            raise ConfigError(
-                f"distillation.vectors moves the student's encoder: it takes distillation.student "
-                f"fine_tuning. Received: {self.student!r}"
-            )
-
-
-@dataclass(frozen=True)
 class EvaluationConfig:
     """How the result is measured.
 
     Attributes:
-        baselines: what is fitted on the same training rows and reported beside the model:
+        baselines: what is fitted on the same training rows and reported beside the model; of texts
             `majority`, `tfidf_logreg`, `linear_probe` (logistic regression on the frozen encoder's
-            vectors), `textblob` (English sentiment polarity; an optional package).
+            vectors), `textblob` (English sentiment polarity; an optional package); of words
+            `frequent_tag`, `hmm` and `crf_features` (a CRF on shapes and neighbours of words),
+            the last two by optional packages. By the task when not given.
         baseline_limit: training rows a baseline is fitted on at most, drawn with the seed, so
             that memory stays bounded; the report says when it applied.
         bootstrap: resamples of the test rows behind each 95% interval.
     """
 
-    baselines: tuple[str, ...] = ("majority", "tfidf_logreg")
+    baselines: tuple[str, ...] | None = None
     baseline_limit: int = 100_000
     bootstrap: int = 1000
 
     def __post_init__(self) -> None:
-        for name in self.baselines:
+        for name in self.baselines or ():
             BASELINES.check(name)
         at_least("evaluation.baseline_limit", self.baseline_limit, 10)
         at_least("evaluation.bootstrap", self.bootstrap, 10)
@@ -364,6 +311,9 @@ class Config:
         training: which weights move, and how.
         contrastive: more about the strategy of that name.
         distillation: more about the strategy of that name.
+        tagging: more about the task of that name.
+        span: more about the task of that name.
+        adaptation: more about the strategies `dann` and `coral`.
         evaluation: how the result is measured.
     """
 
@@ -378,10 +328,20 @@ class Config:
     training: TrainingConfig = field(default_factory=TrainingConfig)
     contrastive: ContrastiveConfig = field(default_factory=ContrastiveConfig)
     distillation: DistillationConfig = field(default_factory=DistillationConfig)
+    tagging: TaggingConfig = field(default_factory=TaggingConfig)
+    span: SpanConfig = field(default_factory=SpanConfig)
+    adaptation: AdaptationConfig = field(default_factory=AdaptationConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
 
     def __post_init__(self) -> None:
         TASKS.check(self.task)
+        if self.head.hidden is None:
+            head = dataclasses.replace(self.head, hidden=HIDDEN[self.task])
+            object.__setattr__(self, "head", head)
+        if self.evaluation.baselines is None:
+            names = TASK_BASELINES[self.task]
+            evaluation = dataclasses.replace(self.evaluation, baselines=names)
+            object.__setattr__(self, "evaluation", evaluation)
         within("seed", self.seed, 0, 2**32 - 1)
         if self.resume and self.overwrite:
             raise ConfigError("--resume continues a run and --overwrite empties it: give one.")

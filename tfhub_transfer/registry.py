@@ -69,7 +69,37 @@ class Registry:
 
 
 TASKS = Registry(
-    "task", {"classification": "tfhub_transfer.heads.classification:ClassificationHead"}
+    "task",
+    {
+        "classification": "tfhub_transfer.heads.classification:ClassificationHead",
+        "tagging": "tfhub_transfer.heads.tagging:TaggingHead",
+        "span": "tfhub_transfer.heads.span:SpanHead",
+    },
+)
+
+EVALUATIONS = Registry(
+    "task",
+    {
+        "classification": "tfhub_transfer.evaluation.classification:Classification",
+        "tagging": "tfhub_transfer.evaluation.tagging:Tagging",
+        "span": "tfhub_transfer.evaluation.answering:Answering",
+    },
+)
+
+EXPORTS = Registry(
+    "task",
+    {
+        "classification": "tfhub_transfer.artifact.classification:ClassificationExport",
+        "tagging": "tfhub_transfer.artifact.tagging:TaggingExport",
+    },
+)
+
+LABELLERS = Registry(
+    "task",
+    {
+        "classification": "tfhub_transfer.evaluation.labellers:TextLabeller",
+        "tagging": "tfhub_transfer.evaluation.labellers:WordLabeller",
+    },
 )
 
 STRATEGIES = Registry(
@@ -79,6 +109,8 @@ STRATEGIES = Registry(
         "fine_tuning": "tfhub_transfer.training.fine_tuning:FineTuning",
         "contrastive": "tfhub_transfer.training.contrastive:Contrastive",
         "distillation": "tfhub_transfer.training.distillation:Distillation",
+        "dann": "tfhub_transfer.training.adaptation:Dann",
+        "coral": "tfhub_transfer.training.adaptation:DeepCoral",
     },
 )
 
@@ -89,8 +121,19 @@ BASELINES = Registry(
         "tfidf_logreg": "tfhub_transfer.evaluation.baselines:make_tfidf_logreg",
         "linear_probe": "tfhub_transfer.evaluation.linear_probe:make_linear_probe",
         "textblob": "tfhub_transfer.evaluation.polarity:make_textblob",
+        # of words, for tagging
+        "frequent_tag": "tfhub_transfer.evaluation.tagging_baselines:make_frequent_tag",
+        "hmm": "tfhub_transfer.evaluation.tagging_baselines:make_hmm",
+        "crf_features": "tfhub_transfer.evaluation.tagging_baselines:make_crf_features",
+        # of questions
+        "tfidf_window": "tfhub_transfer.evaluation.span_baseline:make_tfidf_window",
     },
 )
+
+BASELINE_TASKS = dict.fromkeys(BASELINES, "classification")
+"""What each baseline is for."""
+BASELINE_TASKS |= dict.fromkeys(("frequent_tag", "hmm", "crf_features"), "tagging")
+BASELINE_TASKS["tfidf_window"] = "span"
 
 FORMATS = Registry(
     "format",

@@ -14,7 +14,7 @@ import numpy as np
 
 from tfhub_transfer.config import DataConfig
 from tfhub_transfer.data.examples import Examples
-from tfhub_transfer.data.pipeline import Features, Order
+from tfhub_transfer.data.pipeline import Features, Order, text_features
 
 __all__ = ["augment", "augmented_features"]
 
@@ -23,6 +23,8 @@ def augmented_features(
     examples: Examples, order: Order, config: DataConfig, *, seed: int
 ) -> Features:
     """Return the texts as features, changed as `config` asks for in the order's present epoch."""
+    if not (config.word_dropout or config.word_swap):
+        return text_features(examples)
 
     def features(positions: np.ndarray) -> np.ndarray:
         texts = augment(

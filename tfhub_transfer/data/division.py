@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Protocol, TypeVar
 
 import numpy as np
 
 from tfhub_transfer.config import DataConfig
-from tfhub_transfer.data.examples import Examples
-from tfhub_transfer.data.intake import Intake
 from tfhub_transfer.data.stratify import draw_fraction
 from tfhub_transfer.errors import DataError
 
+Part = TypeVar("Part")  # of a data set, as Examples
+
 _STREAMS = {"test": 0, "validation": 1, "limit": 2, "shots": 3, "lengths": 4, "stages": 5}
+_STREAMS |= {"target": 6}
 
 
 def stream(seed: int, name: str) -> np.random.Generator:
@@ -40,9 +42,33 @@ def check_fractions(splits: Iterable[str], config: DataConfig) -> None:
         )
 
 
+class Pool(Protocol[Part]):
+    """What can be divided: rows, or what several rows have in common, as their context.
+
+    Attributes:
+        origin: the file or the split it comes from.
+        labels: int32[N] class indices, or uint8[N, C] multi-hot, to stratify by.
+    """
+
+    origin: str
+    labels: np.ndarray
+
+    def __len__(self) -> int: ...
+
+    def examples(self, chosen: np.ndarray | None = None) -> Part:
+        """Return what belongs to those that are `chosen`, bool[N]; to all by default."""
+        ...
+
+
 def divide(
-    splits: dict[str, Intake], config: DataConfig, classes: int, seed: int, notes: list[str]
-) -> tuple[Examples, Examples, Examples]:
+    splits: Mapping[str, Pool[Part]],
+    config: DataConfig,
+    classes: int,
+    seed: int,
+    notes: list[str],
+    *,
+    unit: str = "rows",
+) -> tuple[Part, Part, Part]:
     """Return train, validation and test: the source's own where it has them, else carved out.
 
     Args:
@@ -51,6 +77,7 @@ def divide(
         classes: C, the number of classes.
         seed: of the draws.
         notes: takes a sentence about each thing done.
+        unit: what is drawn, in the plural.
 
     Raises:
         DataError: there is nothing to carve out of, or no share was given.
@@ -67,7 +94,7 @@ def divide(
     pool = splits["all"] if "all" in splits else splits["train"]
     remaining = np.ones(len(pool), bool)
     if "all" in splits:
-        held = _carve("test", pool, remaining, config.test_fraction, classes, seed, notes)
+        held = _carve("test", pool, remaining, config.test_fraction, classes, seed, notes, unit)
         remaining &= ~held
         test = pool.examples(held)
     elif "test" in splits:
@@ -78,30 +105,34 @@ def divide(
             "The source has no labelled test split: its validation split is reported on as the "
             "test, and is not used to choose anything."
         )
-    held = _carve("validation", pool, remaining, config.validation_fraction, classes, seed, notes)
+    share = config.validation_fraction
+    held = _carve("validation", pool, remaining, share, classes, seed, notes, unit)
     return pool.examples(remaining & ~held), pool.examples(held), test
 
 
 def _carve(
     name: str,
-    pool: Intake,
+    pool: Pool[Part],
     remaining: np.ndarray,
     fraction: float,
     classes: int,
     seed: int,
     notes: list[str],
+    unit: str,
 ) -> np.ndarray:
     """Return which of the `remaining` rows are held out as the split `name`; both bool[N]."""
     labels = pool.labels[remaining]
     drawn = draw_fraction(labels, fraction, classes, stream(seed, name))
     if drawn.all() or not drawn.any():
         raise DataError(
-            f"Too few rows in {pool.origin} to hold out a {name} split: give more rows or another "
-            f"--data.{name}_fraction. Received: {len(drawn)} rows, fraction {fraction:g}"
+            f"Too few {unit} in {pool.origin} to hold out a {name} split: give more {unit} or "
+            f"another --data.{name}_fraction. Received: {len(drawn)} {unit}, fraction {fraction:g}"
         )
     how = "at random, for rows have several labels" if labels.ndim == 2 else "stratified"
+    if classes == 1:
+        how = "at random"
     notes.append(
-        f"The {name} split, {drawn.sum():,} of {len(drawn):,} rows, was carved out of "
+        f"The {name} split, {drawn.sum():,} of {len(drawn):,} {unit}, was carved out of "
         f"{pool.origin} ({how}, seed {seed})."
     )
     held: np.ndarray = remaining.copy()

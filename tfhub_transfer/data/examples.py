@@ -7,7 +7,7 @@ import hashlib
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -71,6 +71,9 @@ class Examples:
         origin: the file or the split that the rows come from.
     """
 
+    # whether rows are of unequal length: features and targets have a second axis that varies
+    sequences: ClassVar[bool] = False
+
     column: TextColumn
     rows: np.ndarray
     labels: np.ndarray
@@ -90,6 +93,10 @@ class Examples:
     def texts(self, positions: np.ndarray | None = None) -> list[str]:
         """Return the texts at `positions`, int64[M]; all of them, in memory, by default."""
         return self.column.read(self.rows if positions is None else self.rows[positions])
+
+    def encodable(self, positions: np.ndarray | None = None) -> list[Any]:
+        """Return what encoders take at `positions`: the texts."""
+        return self.texts(positions)
 
     def take(self, positions: np.ndarray) -> Examples:
         """Return the examples at `positions`: int64[M], which may repeat, or a bool[N] mask."""
@@ -146,6 +153,11 @@ class Dataset:
     test: Examples
     notes: tuple[str, ...]
     summary: dict[str, Any]
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a head has to know beside the labels; also in a run's metrics.json."""
+        return {"multi_label": self.multi_label}
 
 
 def _digest(text: bytes) -> bytes:

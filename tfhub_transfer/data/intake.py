@@ -14,7 +14,7 @@ import numpy as np
 
 from tfhub_transfer.data.examples import Examples, TextColumn
 from tfhub_transfer.data.spool import Spool
-from tfhub_transfer.data.table import Label, Table
+from tfhub_transfer.data.table import Label, Table, Text
 from tfhub_transfer.errors import DataError
 from tfhub_transfer.progress import progress
 from tfhub_transfer.runs import atomic_path
@@ -31,10 +31,13 @@ class Rejections:
         self.counts: collections.Counter[str] = collections.Counter()
         self._lines = Spool()
 
-    def add(self, split: str, row: int, reason: str, text: str | None, label: Label) -> None:
-        """Write down the row with this number in the source."""
+    def add(
+        self, split: str, row: int, reason: str, text: Text, label: Label, **more: str
+    ) -> None:
+        """Write down the row with this number in the source, and what `more` a source tells."""
         self.counts[reason] += 1
         record = {"split": split, "row": row, "reason": reason, "text": text, "label": label}
+        record |= more
         self._lines.append(json.dumps(record, ensure_ascii=False).encode("utf-8") + b"\n")
 
     def mark(self) -> tuple[int, collections.Counter[str]]:
@@ -60,24 +63,39 @@ class Vocabulary:
 
     Args:
         separator: splits a cell into several labels, which makes every row multi-label.
+        keep_unseen: whether names that come after it was closed get an index too, behind all
+            others, instead of being a reason to reject their row.
     """
 
-    def __init__(self, separator: str | None = None):
+    def __init__(self, separator: str | None = None, *, keep_unseen: bool = False):
         self.names: tuple[str, ...] = ()
         self.multi_label: bool | None = None if separator is None else True
         self._separator = separator
+        self._keep_unseen = keep_unseen
         self._indices: dict[str, int] = {}
         self._closed = False
 
     @classmethod
-    def of(cls, names: tuple[str, ...], *, multi_label: bool, separator: str | None) -> Vocabulary:
+    def of(
+        cls,
+        names: tuple[str, ...],
+        *,
+        multi_label: bool,
+        separator: str | None,
+        keep_unseen: bool = False,
+    ) -> Vocabulary:
         """Return the closed vocabulary of a trained model."""
-        vocabulary = cls(separator)
+        vocabulary = cls(separator, keep_unseen=keep_unseen)
         vocabulary.multi_label = multi_label
         vocabulary._indices = {name: index for index, name in enumerate(names)}
         vocabulary.names = names
         vocabulary._closed = True
         return vocabulary
+
+    @property
+    def unseen(self) -> tuple[str, ...]:
+        """The names that came after it was closed; their indices go on from those of `names`."""
+        return tuple(self._indices)[len(self.names) :] if self._closed else ()
 
     def close(self, order: tuple[str, ...] | None = None) -> np.ndarray:
         """Give the names their final order, and take no more of them.
@@ -115,7 +133,7 @@ class Vocabulary:
         names = self._split(label)
         if not all(name and not name.isspace() for name in names):
             raise RejectedRow("empty label")
-        if self._closed:
+        if self._closed and not self._keep_unseen:
             if not all(name in self._indices for name in names):
                 raise RejectedRow("label unseen in training")
             return [self._indices[name] for name in names]
@@ -161,6 +179,20 @@ class Intake:
     def __len__(self) -> int:
         return len(self._ids)
 
+    @property
+    def known(self) -> tuple[str, ...]:
+        """The class names, once the vocabulary is closed."""
+        return self._vocabulary.names
+
+    def check(self, text: Text, label: Label) -> tuple[str, list[int]]:
+        """Return the text of a row and its class indices.
+
+        Raises:
+            RejectedRow: it cannot be used.
+            ValueError: it does not go with the others, or with itself.
+        """
+        return _checked(text), self._vocabulary.encode(label)
+
     def append(self, texts: list[str], ids: list[int], codes: list[list[int]]) -> None:
         """Add rows: their texts, row numbers and class indices."""
         self.column.append(texts)
@@ -204,6 +236,16 @@ def take_in(table: Table, split: str, vocabulary: Vocabulary, rejections: Reject
         DataError: some rows have one label, others a list of labels.
     """
     intake = Intake(table.origin, vocabulary)
+    fill(intake, table, split, rejections)
+    return intake
+
+
+def fill(intake: Intake, table: Table, split: str, rejections: Rejections) -> None:
+    """Take the rows of a table into `intake`, and write down those that it rejects.
+
+    Raises:
+        DataError: a row that neither can be used nor left out.
+    """
     with progress(f"Reading {table.origin}", "rows") as advance:
         for batch in table.read():
             texts: list[str] = []
@@ -212,8 +254,7 @@ def take_in(table: Table, split: str, vocabulary: Vocabulary, rejections: Reject
             rows = batch.rows.tolist()
             for row, text, label in zip(rows, batch.texts, batch.labels, strict=True):
                 try:
-                    checked = _checked(text)
-                    codes.append(vocabulary.encode(label))
+                    checked, code = intake.check(text, label)
                 except RejectedRow as reason:
                     rejections.add(split, row, str(reason), text, label)
                 except ValueError as error:
@@ -222,9 +263,9 @@ def take_in(table: Table, split: str, vocabulary: Vocabulary, rejections: Reject
                 else:
                     texts.append(checked)
                     ids.append(row)
+                    codes.append(code)
             intake.append(texts, ids, codes)
             advance(len(batch.rows))
-    return intake
 
 
 def _checked(text: str | None) -> str:

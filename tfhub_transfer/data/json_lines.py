@@ -25,8 +25,15 @@ _DECODER = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=lambd
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
-def open_rows(path: Path, config: DataConfig) -> Callable[[], Iterator[Batch]]:
+def open_rows(
+    path: Path, config: DataConfig, *, words: bool = False
+) -> Callable[[], Iterator[Batch]]:
     """Check the keys in the first block of `path`, and return what streams its rows.
+
+    Args:
+        path: of the file.
+        config: names its keys.
+        words: whether a text is a list of words.
 
     Raises:
         MissingColumnError: none of these rows has such a text or label.
@@ -37,13 +44,15 @@ def open_rows(path: Path, config: DataConfig) -> Callable[[], Iterator[Batch]]:
     if not keys:
         raise DataError(f"{path} has no rows: expected one JSON object on each line.")
     check_columns(keys, config, str(path))
-    return functools.partial(_read, path, config)
+    return functools.partial(_read, path, config, _words if words else _text)
 
 
-def _read(path: Path, config: DataConfig) -> Iterator[Batch]:
+def _read(
+    path: Path, config: DataConfig, read_text: Callable[[Any, int, Path], Any]
+) -> Iterator[Batch]:
     for objects in _objects(path):
         rows = np.array([row for row, _ in objects], np.int64)
-        texts = [_text(found.get(config.text_column), row, path) for row, found in objects]
+        texts = [read_text(found.get(config.text_column), row, path) for row, found in objects]
         labels = [_label(found.get(config.label_column), row, path) for row, found in objects]
         yield Batch(rows, texts, labels)
 
@@ -51,7 +60,7 @@ def _read(path: Path, config: DataConfig) -> Iterator[Batch]:
 def _objects(path: Path) -> Iterator[list[tuple[int, dict[str, Any]]]]:
     """Yield lists of (line number, object), skipping blank lines."""
     number = 0
-    for lines in _line_blocks(path):
+    for lines in line_blocks(path):
         objects = []
         for line in lines:
             number += 1
@@ -87,8 +96,12 @@ def _parse(line: bytes, row: int, path: Path) -> dict[str, Any]:
     return found
 
 
-def _line_blocks(path: Path) -> Iterator[list[bytes]]:
-    """Yield lists of whole lines, about a block's size together."""
+def line_blocks(path: Path) -> Iterator[list[bytes]]:
+    """Yield lists of whole lines, about a block's size together, without a byte-order mark.
+
+    Raises:
+        UnreadableFileError: the file cannot be read, or not be decompressed.
+    """
     try:
         with pa.input_stream(path, compression="detect") as stream:
             first = stream.read(len(_BYTE_ORDER_MARK))
@@ -97,7 +110,7 @@ def _line_blocks(path: Path) -> Iterator[list[bytes]]:
                 *lines, rest = (rest + block).split(b"\n")
                 yield lines
             if rest:
-                yield [rest]
+                yield rest.split(b"\n")  # of a file as short as the mark, it may be several lines
     except OSError as error:
         raise UnreadableFileError(f"{path} cannot be read. Received: {error}") from error
 
@@ -106,6 +119,14 @@ def _text(value: Any, row: int, path: Path) -> str | None:
     if value is None or isinstance(value, str):
         return value
     raise DataError(f"{path}, row {row}: a text must be a string. Received: {value!r:.100}")
+
+
+def _words(value: Any, row: int, path: Path) -> list[str] | None:
+    if value is None:
+        return None
+    if isinstance(value, list) and all(isinstance(word, str) for word in value):
+        return value
+    raise DataError(f"{path}, row {row}: words must be a list of strings. Received: {value!r:.100}")
 
 
 def _label(value: Any, row: int, path: Path) -> Label:

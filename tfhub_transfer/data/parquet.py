@@ -19,8 +19,15 @@ _BATCH_ROWS = 8192
 _BUFFER_BYTES = 1 << 20
 
 
-def open_rows(path: Path, config: DataConfig) -> Callable[[], Iterator[Batch]]:
+def open_rows(
+    path: Path, config: DataConfig, *, words: bool = False
+) -> Callable[[], Iterator[Batch]]:
     """Check the schema of `path`, and return what streams its rows.
+
+    Args:
+        path: of the file.
+        config: names its columns.
+        words: whether a text is a list of words.
 
     Raises:
         MissingColumnError: it has no such text or label column.
@@ -31,9 +38,10 @@ def open_rows(path: Path, config: DataConfig) -> Callable[[], Iterator[Batch]]:
         schema = file.schema_arrow
     check_columns(schema.names, config, str(path))
     text, label = (schema.field(name).type for name in (config.text_column, config.label_column))
-    if not is_text(text):
+    if words != _is_list(text) or not is_text(text.value_type if words else text):
         raise DataError(
-            f"The text column {config.text_column!r} of {path} must hold strings. Received: {text}"
+            f"The text column {config.text_column!r} of {path} must hold "
+            f"{'lists of words' if words else 'strings'}. Received: {text}"
         )
     if not _is_label(label.value_type if _is_list(label) else label):
         raise DataError(

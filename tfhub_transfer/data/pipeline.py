@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -14,8 +15,8 @@ from tfhub_transfer.errors import ConfigError
 
 __all__ = ["Features", "Order", "batches", "text_features"]
 
-# Positions to what the model takes: int64[n] -> float32[n, D], or n texts.
-Features = Callable[[np.ndarray], np.ndarray]
+# Positions to what the model takes: int64[n] -> float32[n, D], or n texts; or several such by name.
+Features = Callable[[np.ndarray], Any]
 # Positions to what it should say: int64[n] -> float32[n, ...].
 Targets = Callable[[np.ndarray], np.ndarray]
 
@@ -132,7 +133,9 @@ def batches(
     *,
     order: Order | None = None,
 ) -> tf.data.Dataset:
-    """Return batches of (features, targets float32[b, ...], weights float32[b]).
+    """Return batches of (features, targets [b, ...], weights float32[b]).
+
+    Where examples are sequences, features and targets are padded to the longest of each batch.
 
     Args:
         features: what the model takes, by position.
@@ -141,7 +144,12 @@ def batches(
         batch_size: rows of each batch but the last.
         order: read at the beginning of each pass; the examples' own order when not given.
     """
-    rows_at_once = math.ceil(_ROWS_AT_ONCE / batch_size) * batch_size
+    # sequences are padded to the longest of a batch, and so handed over batch by batch
+    rows_at_once = (
+        batch_size
+        if examples.sequences
+        else math.ceil(_ROWS_AT_ONCE / batch_size) * batch_size
+    )
 
     def generate():  # type: ignore[no-untyped-def]
         positions = order.positions() if order else np.arange(len(examples))
@@ -151,19 +159,37 @@ def batches(
             yield features(chunk), targets(chunk), weights
 
     first = np.zeros(1, np.int64)
-    spec = (_spec(features(first)), _spec(targets(first)), tf.TensorSpec([None], tf.float32))
+    spec = tf.nest.map_structure(
+        lambda values: _spec(values, examples.sequences), (features(first), targets(first))
+    )
+    spec = (*spec, tf.TensorSpec([None], tf.float32))
     steps = math.ceil((len(order) if order else len(examples)) / batch_size)
     dataset = tf.data.Dataset.from_generator(generate, output_signature=spec)
-    dataset = dataset.rebatch(batch_size).apply(tf.data.experimental.assert_cardinality(steps))
+    if rows_at_once != batch_size:
+        dataset = dataset.rebatch(batch_size)
+    dataset = dataset.apply(tf.data.experimental.assert_cardinality(steps))
     return dataset.prefetch(tf.data.AUTOTUNE)
 
 
-def _spec(values: np.ndarray) -> tf.TensorSpec:
-    return tf.TensorSpec([None, *values.shape[1:]], tf.as_dtype(values.dtype))
+def _spec(values: np.ndarray, sequences: bool) -> tf.TensorSpec:
+    shape = [None, *values.shape[1:]]
+    if sequences and values.ndim > 1:
+        shape[1] = None
+    return tf.TensorSpec(shape, tf.as_dtype(values.dtype))
 
 
 def text_features(examples: Examples) -> Features:
-    """Return the texts themselves as features."""
-    return lambda positions: np.array(
-        [text.encode() for text in examples.texts(positions)], dtype=object
-    )
+    """Return the texts themselves as features; of questions by the names of a model's inputs."""
+
+    def features(positions: np.ndarray) -> Any:
+        texts = examples.encodable(positions)
+        if texts and isinstance(texts[0], tuple):
+            question, context = zip(*texts, strict=True)
+            return {"question": _encoded(question), "context": _encoded(context)}
+        return _encoded(texts)
+
+    return features
+
+
+def _encoded(texts: Sequence[str]) -> np.ndarray:
+    return np.array([text.encode() for text in texts], dtype=object)

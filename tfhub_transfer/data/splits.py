@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -13,7 +13,15 @@ from tfhub_transfer.config import DataConfig
 from tfhub_transfer.data.division import check_fractions, divide, stream
 from tfhub_transfer.data.duplicates import count_duplicates, duplicate_notes
 from tfhub_transfer.data.examples import Dataset, Examples
-from tfhub_transfer.data.intake import Intake, Rejections, Vocabulary, rejection_notes, take_in
+from tfhub_transfer.data.intake import (
+    Intake,
+    Rejections,
+    Vocabulary,
+    fill,
+    rejection_notes,
+    take_in,
+)
+from tfhub_transfer.data.label_map import read_label_map, renamed
 from tfhub_transfer.data.sources import open_source
 from tfhub_transfer.data.stratify import draw_limit, draw_shots
 from tfhub_transfer.data.summary import describe
@@ -21,6 +29,8 @@ from tfhub_transfer.data.table import Source
 from tfhub_transfer.errors import DataError
 
 _SHOWN_CLASSES = 10
+
+AnyIntake = TypeVar("AnyIntake", bound=Intake)
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,18 +50,23 @@ class LabelledExamples:
     rejected: dict[str, int]
 
 
-def load(config: DataConfig, *, seed: int, rejected: Path | None = None) -> Dataset:
+def load(
+    config: DataConfig, *, seed: int, rejected: Path | None = None, labels: str | None = None
+) -> Dataset:
     """Read a source once, and divide it into train, validation and test.
 
     Args:
         config: where the examples come from and how they are split.
         seed: of every draw.
         rejected: a file for the rows that cannot be used, written if there are any.
+        labels: a file that maps the source's labels onto others; see `data.label_map`.
 
     Raises:
         DataError: the source cannot be trained and tested on; the text says why.
     """
     source = open_source(config)
+    if labels is not None and (names := read_label_map(labels, "source")) is not None:
+        source = renamed(source, names, config.label_separator)
     check_fractions(source.splits, config)
     notes = list(source.notes)
     rejections = Rejections()
@@ -63,21 +78,8 @@ def load(config: DataConfig, *, seed: int, rejected: Path | None = None) -> Data
             rejections.save(rejected)
     notes += rejection_notes(rejections.counts)
     classes = len(vocabulary.names)
-    carved = not {"validation", "test"} <= splits.keys()
-    train, validation, test = divide(splits, config, classes, seed, notes)
+    parts, duplicates = draw_parts(splits, config, classes, seed, notes)
     del splits
-    if config.limit is not None:
-        train, validation, test = _limited((train, validation, test), config.limit, classes, seed)
-    if config.shots is not None:
-        train = train.take(draw_shots(train.labels, config.shots, classes, stream(seed, "shots")))
-    if config.limit is not None or config.shots is not None:
-        notes.append(
-            f"By data.limit or data.shots, {len(train):,} training, {len(validation):,} validation "
-            f"and {len(test):,} test rows were drawn from those."
-        )
-    duplicates = count_duplicates(train, validation, test, carved=carved)
-    notes += duplicate_notes(duplicates, carved=carved)
-    parts = {"train": train, "validation": validation, "test": test}
     summary: dict[str, Any] = {
         name: describe(part, classes, stream(seed, "lengths")) for name, part in parts.items()
     }
@@ -90,6 +92,44 @@ def load(config: DataConfig, *, seed: int, rejected: Path | None = None) -> Data
         summary=summary,
         **parts,
     )
+
+
+def draw_parts(
+    splits: dict[str, Intake],
+    config: DataConfig,
+    classes: int,
+    seed: int,
+    notes: list[str],
+    *,
+    unit: str = "rows",
+) -> tuple[dict[str, Examples], dict[str, Any]]:
+    """Divide what was taken in, draw from it as `config` asks for, and look for leaks.
+
+    Args:
+        splits: those with labels, by name.
+        config: the shares and the limits.
+        classes: C, the number of classes.
+        seed: of the draws.
+        notes: takes a sentence about each thing done or found.
+        unit: what is drawn, in the plural.
+
+    Returns:
+        Train, validation and test by name, and what `count_duplicates` says of them.
+    """
+    carved = not {"validation", "test"} <= splits.keys()
+    train, validation, test = divide(splits, config, classes, seed, notes, unit=unit)
+    if config.limit is not None:
+        train, validation, test = _limited((train, validation, test), config.limit, classes, seed)
+    if config.shots is not None:
+        train = train.take(draw_shots(train.labels, config.shots, classes, stream(seed, "shots")))
+    if config.limit is not None or config.shots is not None:
+        notes.append(
+            f"By data.limit or data.shots, {len(train):,} training, {len(validation):,} validation "
+            f"and {len(test):,} test {unit} were drawn from those."
+        )
+    duplicates = count_duplicates(train, validation, test, carved=carved)
+    notes += duplicate_notes(duplicates, carved=carved)
+    return {"train": train, "validation": validation, "test": test}, duplicates
 
 
 def load_labelled(
@@ -120,22 +160,28 @@ def load_labelled(
     try:
         for name in ("test", "validation", "all"):
             if intake is None and name in source.splits:
-                intake = _take_labelled(source, name, vocabulary, rejections, notes)
+                empty = Intake(source.splits[name].origin, vocabulary)
+                intake = take_labelled(source, name, empty, rejections, notes)
     finally:
         if rejected is not None:
             rejections.save(rejected)
     if intake is None:
-        raise DataError(
-            f"{source.name} has no labelled split to measure on but, maybe, its training split. "
-            f"Accepted: a test or validation split, a single file, or tfds:NAME:SPLIT. "
-            f"Received: splits {', '.join(source.splits)}. {' '.join(notes)}".rstrip()
-        )
+        raise nothing_to_measure_on(source, notes)
     notes += rejection_notes(rejections.counts)
     examples = intake.examples()
     if config.limit is not None:
         drawn = draw_limit(examples.labels, config.limit, len(labels), stream(seed, "limit"))
         examples = examples.take(drawn)
     return LabelledExamples(source.name, examples, tuple(notes), dict(rejections.counts))
+
+
+def nothing_to_measure_on(source: Source, notes: Sequence[str]) -> DataError:
+    """Return what to raise where no split of a source can test a trained model."""
+    return DataError(
+        f"{source.name} has no labelled split to measure on but, maybe, its training split. "
+        f"Accepted: a test or validation split, a single file, or tfds:NAME:SPLIT. "
+        f"Received: splits {', '.join(source.splits)}. {' '.join(notes)}".rstrip()
+    )
 
 
 def class_weights(counts: np.ndarray) -> np.ndarray:
@@ -164,18 +210,23 @@ def _take_all(
     _check_classes(intake, vocabulary.names)
     splits = {first: intake}
     for name in sorted(source.splits.keys() - {first}):
-        other = _take_labelled(source, name, vocabulary, rejections, notes)
+        empty = Intake(source.splits[name].origin, vocabulary)
+        other = take_labelled(source, name, empty, rejections, notes)
         if other is not None:
             splits[name] = other
     return splits
 
 
-def _take_labelled(
-    source: Source, name: str, vocabulary: Vocabulary, rejections: Rejections, notes: list[str]
-) -> Intake | None:
-    """Take in a split under fixed class names; None if none of its rows is labelled."""
+def take_labelled(
+    source: Source, name: str, intake: AnyIntake, rejections: Rejections, notes: list[str]
+) -> AnyIntake | None:
+    """Take a split into `intake` under fixed class names; None if none of its rows is labelled.
+
+    Raises:
+        DataError: it has labelled rows, but none that can be used.
+    """
     mark = rejections.mark()
-    intake = take_in(source.splits[name], name, vocabulary, rejections)
+    fill(intake, source.splits[name], name, rejections)
     added = rejections.counts - mark[1]
     if not len(intake) and added and added.keys() <= {"null label", "empty label"}:
         rejections.rewind(mark)
@@ -185,7 +236,7 @@ def _take_labelled(
         reasons = " ".join(rejection_notes(added)) or "no rows"
         raise DataError(
             f"The {name} split has no row that can be used ({intake.origin}). Labels known: "
-            f"{_some(vocabulary.names)}. Received: {reasons}"
+            f"{_some(intake.known)}. Received: {reasons}"
         )
     intake.settle()
     return intake

@@ -12,6 +12,7 @@ from tfhub_transfer.config import DataConfig
 from tfhub_transfer.errors import DataError, MissingColumnError
 from tfhub_transfer.registry import did_you_mean
 
+Text: TypeAlias = "str | list[str] | None"
 Label: TypeAlias = "str | list[str] | None"
 
 _ROLES = {
@@ -20,7 +21,9 @@ _ROLES = {
     "valid": "validation",
     "val": "validation",
     "dev": "validation",
+    "testa": "validation",
     "test": "test",
+    "testb": "test",
 }
 
 
@@ -29,12 +32,12 @@ class Batch(NamedTuple):
 
     Attributes:
         rows: int64[N], row numbers from 1, the header not counted.
-        texts: N texts; None where the source has none.
+        texts: N texts, lists of words where words are labelled; None where the source has none.
         labels: N labels, lists of labels where a row may have several; None where it has none.
     """
 
     rows: np.ndarray
-    texts: list[str | None]
+    texts: list[Text]
     labels: list[Label]
 
 
@@ -56,12 +59,14 @@ class Source:
             is still to be divided.
         labels: the class names in order, where the source knows them.
         notes: sentences a person should read about how the source was understood.
+        joint: whether the first label of each row is the text's own, and the others its words'.
     """
 
     name: str
     splits: dict[str, Table]
     labels: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
+    joint: bool = False
 
 
 def role_of(name: str) -> str | None:

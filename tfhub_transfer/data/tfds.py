@@ -6,7 +6,7 @@ import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -26,16 +26,31 @@ _SOURCE = re.compile(
 )
 
 
-def open_tfds(config: DataConfig) -> Source:
-    """Open the data set that `config.source` names, as `tfds:glue/sst2:train[:10%]`.
+class Prepared(NamedTuple):
+    """A data set whose files are there.
+
+    Attributes:
+        name: as `tfds:NAME[/CONFIG]`.
+        builder: reads them.
+        splits: what TFDS calls the splits that are `train`, `validation` and `test`; or only the
+            one that is `all`.
+        notes: sentences about splits that were left out.
+    """
+
+    name: str
+    builder: tfds.core.DatasetBuilder
+    splits: dict[str, str]
+    notes: tuple[str, ...]
+
+
+def prepare(config: DataConfig) -> Prepared:
+    """Find the data set that `config.source` names, as `tfds:glue/sst2:train[:10%]`.
 
     Where it is prepared in `config.dir`, only those files are read: neither the network nor the
     code that made them is touched.
 
     Raises:
-        DataError: there is no such data set or split, it cannot be fetched, or a feature holds
-            something else than texts or labels.
-        MissingColumnError: it has no such feature.
+        DataError: there is no such data set or split, or it cannot be fetched.
     """
     named = _SOURCE.fullmatch(config.source)
     if named is None:
@@ -45,17 +60,10 @@ def open_tfds(config: DataConfig) -> Source:
         )
     name = f"tfds:{named['name']}"
     builder = _builder(named["name"], config.dir)
-    features, known = builder.info.features, list(builder.info.splits)
-    check_columns(features, config, name, kind="feature")
-    _check_features(features, config, name)
-    names = _class_names(features[config.label_column])
-
-    def table(split: str) -> Table:
-        return Table(f"{name}:{split}", functools.partial(_read, builder, split, config, names))
-
     if named["split"]:
         _check_split(builder, named["split"])
-        return Source(config.source, {"all": table(named["split"])}, names)
+        return Prepared(name, builder, {"all": named["split"]}, ())
+    known = list(builder.info.splits)
     splits = {role: split for split in known if (role := role_of(split))}
     if "train" not in splits:
         raise DataError(
@@ -67,9 +75,30 @@ def open_tfds(config: DataConfig) -> Source:
         for split in known
         if split not in splits.values()
     )
-    if list(splits) == ["train"]:
-        return Source(config.source, {"all": table("train")}, names, notes)
-    tables = {role: table(split) for role, split in splits.items()}
+    return Prepared(name, builder, {"all": "train"} if len(splits) == 1 else splits, notes)
+
+
+def open_tfds(config: DataConfig, *, words: bool = False) -> Source:
+    """Open the data set that `config.source` names, as texts and labels.
+
+    Args:
+        config: names the data set and its features.
+        words: whether a text is a list of words, and its labels as many.
+
+    Raises:
+        DataError: there is no such data set or split, it cannot be fetched, or a feature holds
+            something else than texts or labels.
+        MissingColumnError: it has no such feature.
+    """
+    name, builder, splits, notes = prepare(config)
+    features = builder.info.features
+    check_columns(features, config, name, kind="feature")
+    _check_features(features, config, name, words)
+    names = _class_names(features[config.label_column])
+    tables = {
+        role: Table(f"{name}:{split}", functools.partial(_read, builder, split, config, names))
+        for role, split in splits.items()
+    }
     return Source(config.source, tables, names, notes)
 
 
@@ -108,8 +137,20 @@ def _check_split(builder: tfds.core.DatasetBuilder, split: str) -> None:
         ) from error
 
 
-def _check_features(features: Any, config: DataConfig, name: str) -> None:
+def _check_features(features: Any, config: DataConfig, name: str, words: bool) -> None:
     text, label = features[config.text_column], features[config.label_column]
+    if words and not (_is_list(text) and np.issubdtype(text.np_dtype, np.object_)):
+        raise DataError(
+            f"The text feature {config.text_column!r} of {name} must be a list of words. "
+            f"Received: {text}"
+        )
+    if words and not _is_list(label):
+        raise DataError(
+            f"The label feature {config.label_column!r} of {name} must be a list with a tag for "
+            f"each word. Received: {label}"
+        )
+    if words:
+        return
     if text.shape != () or not np.issubdtype(text.np_dtype, np.object_):
         raise DataError(
             f"The text feature {config.text_column!r} of {name} must be a string. Received: {text}"
@@ -119,6 +160,11 @@ def _check_features(features: Any, config: DataConfig, name: str) -> None:
             f"The label feature {config.label_column!r} of {name} must be one label, or a list of "
             f"them. Received: {label}"
         )
+
+
+def _is_list(feature: Any) -> bool:
+    """Return whether a feature is a sequence of single values, as many as each example has."""
+    return isinstance(feature.shape, tuple) and len(feature.shape) == 1
 
 
 def _class_names(feature: Any) -> tuple[str, ...] | None:
@@ -138,38 +184,55 @@ def _read(
     import tensorflow as tf
 
     where = f"tfds:{builder.name}:{split}"
-    dataset = builder.as_dataset(
-        split=split,
-        shuffle_files=False,
-        # one file after the other, in their order, and nothing kept in memory
-        read_config=tfds.ReadConfig(try_autocache=False, interleave_cycle_length=1),
-    )
-    batches = dataset.map(
+    batches = examples_of(builder, split).map(
         lambda example: (example[config.text_column], example[config.label_column])
     ).ragged_batch(_BATCH_ROWS)
     start = 1
     try:
         for text_tensor, label_tensor in batches:
-            texts = text_tensor.numpy().tolist()
+            texts, values = (
+                # a feature with several labels, or with words
+                tensor.to_list() if isinstance(tensor, tf.RaggedTensor) else tensor.numpy().tolist()
+                for tensor in (text_tensor, label_tensor)
+            )
             rows = np.arange(start, start + len(texts), dtype=np.int64)
-            if isinstance(label_tensor, tf.RaggedTensor):  # a feature with several labels
-                values = label_tensor.to_list()
-            else:
-                values = label_tensor.numpy().tolist()
             yield Batch(
                 rows,
-                [_decode(text, row, where) for row, text in zip(rows.tolist(), texts, strict=True)],
+                [
+                    [decode(word, row, where) for word in text]
+                    if isinstance(text, list)
+                    else decode(text, row, where)
+                    for row, text in zip(rows.tolist(), texts, strict=True)
+                ],
                 [_label(value, names) for value in values],
             )
             start += len(texts)
     except tf.errors.OpError as error:
-        raise UnreadableFileError(
-            f"{where}: the prepared files in {builder.data_path} are missing, truncated or "
-            f"damaged after row {start - 1}. Prepare them again. Received: {error.message}"
-        ) from error
+        raise damaged(builder, split, start - 1, error) from error
 
 
-def _decode(text: bytes, row: int, where: str) -> str:
+def examples_of(builder: tfds.core.DatasetBuilder, split: str) -> Any:
+    """Return the examples of a split as a tf.data.Dataset, always in the same order."""
+    return builder.as_dataset(
+        split=split,
+        shuffle_files=False,
+        # one file after the other, in their order, and nothing kept in memory
+        read_config=tfds.ReadConfig(try_autocache=False, interleave_cycle_length=1),
+    )
+
+
+def damaged(
+    builder: tfds.core.DatasetBuilder, split: str, row: int, error: Any
+) -> UnreadableFileError:
+    """Return what to raise where TensorFlow cannot read on after a row."""
+    return UnreadableFileError(
+        f"tfds:{builder.name}:{split}: the prepared files in {builder.data_path} are missing, "
+        f"truncated or damaged after row {row}. Prepare them again. Received: {error.message}"
+    )
+
+
+def decode(text: bytes, row: int, where: str) -> str:
+    """Return a text of a row, or say that it is not UTF-8."""
     try:
         return text.decode("utf-8")
     except UnicodeDecodeError as error:

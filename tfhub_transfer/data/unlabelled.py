@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from tfhub_transfer.data.sources import open_source
 from tfhub_transfer.errors import DataError
 from tfhub_transfer.progress import progress
 
-__all__ = ["Unlabelled", "read_unlabelled"]
+__all__ = ["Unlabelled", "read_unlabelled", "take_in_texts"]
 
 _ROWS_AT_ONCE = 4096
 
@@ -67,9 +67,29 @@ def read_unlabelled(
     Raises:
         DataError: there is no such source, or no text in it.
     """
+    return take_in_texts(source, _batches(source, config), column, held_out)
+
+
+def take_in_texts(
+    source: str,
+    batches: Iterable[Sequence[str | None]],
+    column: TextColumn,
+    held_out: Sequence[Examples],
+) -> Unlabelled:
+    """Append texts to `column`.
+
+    Args:
+        source: where they come from.
+        batches: of texts, None where there is none.
+        column: takes the texts.
+        held_out: examples whose texts are not to be learned from.
+
+    Raises:
+        DataError: there is no text.
+    """
     start, empty = len(column), 0
     with progress(f"Reading {source}", "texts") as advance:
-        for texts in _batches(source, config):
+        for texts in batches:
             present = [text for text in texts if text and not text.isspace()]
             column.append(present)
             empty += len(texts) - len(present)

@@ -1,0 +1,115 @@
+"""The settings of single strategies, and defaults that differ between them; part of `config`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from tfhub_transfer.checks import at_least, within
+from tfhub_transfer.errors import ConfigError
+
+__all__ = [
+    "CONTRASTIVE_LEARNING_RATES",
+    "ENCODER_LEARNING_RATES",
+    "EPOCHS",
+    "AdaptationConfig",
+    "ContrastiveConfig",
+    "DistillationConfig",
+]
+
+# By the kind of encoder: a table of token vectors takes larger steps than a deep network.
+ENCODER_LEARNING_RATES = {"transformer": 5e-5, "text_embedding": 3e-4}
+# On pairs of a few texts, for a few steps.
+CONTRASTIVE_LEARNING_RATES = {"transformer": 2e-4, "text_embedding": 3e-4}
+
+
+# Passes over the training rows, where none are given: a head alone takes many short ones.
+EPOCHS = {"feature_extraction": 40, "fine_tuning": 4, "contrastive": 40, "distillation": 4}
+EPOCHS |= {"dann": 40, "coral": 40}  # where the encoder stays frozen; else as with fine_tuning
+
+
+@dataclass(frozen=True)
+class ContrastiveConfig:
+    """With strategy `contrastive`: how few labels move the encoder before the head is fitted.
+
+    The encoder's rate is `training.encoder_learning_rate`; the validation rows choose nothing.
+
+    Attributes:
+        steps: optimizer steps; when not given, 25 times as many as each class needs for its turn
+            in a batch.
+        batch_size: texts per step at most, divided evenly among its classes.
+        temperature: of the softmax over a batch's pairs (arXiv 2004.11362).
+    """
+
+    steps: int | None = None
+    batch_size: int = 32
+    temperature: float = 0.1
+
+    def __post_init__(self) -> None:
+        at_least("contrastive.steps", self.steps, 1)
+        at_least("contrastive.batch_size", self.batch_size, 4)
+        within("contrastive.temperature", self.temperature, 1e-3, 100.0)
+
+
+@dataclass(frozen=True)
+class DistillationConfig:
+    """With strategy `distillation`: what the student learns from (arXiv 1503.02531).
+
+    Attributes:
+        teacher: the directory of a finished run with the same labels.
+        temperature: of both softmaxes in the softened loss.
+        weight: of the softened loss; the ground truth's is the rest.
+        student: `fine_tuning` or `feature_extraction`.
+        unlabelled: texts from which the student learns what the teacher says: a file of lines
+            (.txt) or with a text column (.csv, .tsv, .jsonl), or `tfds:NAME:SPLIT`.
+        vectors: the weight of the distance to the teacher's vectors, which are all that is aimed
+            at in a first epoch, and a further target in the others; with `fine_tuning`.
+    """
+
+    teacher: str | None = None
+    temperature: float = 2.0
+    weight: float = 0.9
+    student: Literal["fine_tuning", "feature_extraction"] = "fine_tuning"
+    unlabelled: str | None = None
+    vectors: float = 0.0
+
+    def __post_init__(self) -> None:
+        within("distillation.temperature", self.temperature, 0.1, 100.0)
+        within("distillation.weight", self.weight, 0.0, 1.0)
+        at_least("distillation.vectors", self.vectors, 0)
+        if self.unlabelled is not None and self.weight == 0:
+            raise ConfigError(
+                "distillation.weight must be above 0 for unlabelled text to teach anything. "
+                "Received: 0"
+            )
+        if self.vectors and self.student != "fine_tuning":
+            raise ConfigError(
+                f"distillation.vectors moves the student's encoder: it takes distillation.student "
+                f"fine_tuning. Received: {self.student!r}"
+            )
+
+
+@dataclass(frozen=True)
+class AdaptationConfig:
+    """With strategies `dann` and `coral`: the domain that the model is to work on.
+
+    Attributes:
+        target: where its texts are, as `data.source` names it; their labels are only tested on. Or
+            a file of lines (.txt).
+        student: what moves: `feature_extraction`, the head's hidden layers, or `fine_tuning`, the
+            encoder too.
+        weight: of the domains' part of the loss, at its highest (lambda of arXiv 1505.07818).
+        hidden: units of the domain classifier's one hidden layer, with `dann`.
+        labels: a YAML file that maps the labels of source and target onto those that both have:
+            `{source: {LABEL: COMMON}, target: {LABEL: COMMON}}`.
+    """
+
+    target: str | None = None
+    student: Literal["feature_extraction", "fine_tuning"] = "feature_extraction"
+    weight: float = 1.0
+    hidden: int = 100
+    labels: str | None = None
+
+    def __post_init__(self) -> None:
+        at_least("adaptation.weight", self.weight, 0)
+        at_least("adaptation.hidden", self.hidden, 1)
