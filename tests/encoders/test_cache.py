@@ -8,10 +8,7 @@ import hashlib
 import json
 import os
 import random
-import signal
 import subprocess
-import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,6 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.encoders.other_processes import go, kill_past, waiting
 from tfhub_transfer.encoders import cache
 from tfhub_transfer.encoders.cache import FeatureCache, features_dir
 from tfhub_transfer.errors import CacheError
@@ -197,18 +195,7 @@ print("done", flush=True)
 
 def child(root: Path, first: int, last: int) -> subprocess.Popen[str]:
     """Start a process that waits for a line and then adds a range of texts."""
-    command = [sys.executable, "-c", CHILD, str(root), str(first), str(last)]
-    process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
-    return process
-
-
-def go(process: subprocess.Popen[str]) -> None:
-    assert process.stdin is not None
-    process.stdin.write("go\n")
+    return waiting(CHILD, root, first, last)
 
 
 class TestOtherProcesses:
@@ -218,8 +205,10 @@ class TestOtherProcesses:
         for _ in range(5):
             with child(tmp_path, 0, count) as process:
                 go(process)
-                time.sleep(chance.uniform(0.02, 0.12))
-                process.send_signal(signal.SIGKILL)
+                # part of the way from what is there, so that some texts are left
+                begun = sizes[-1] if sizes else 0
+                size = 16 * (begun + chance.randrange(400))
+                kill_past(process, tmp_path, "keys.b16", size)
             features = opened(tmp_path)
             sizes.append(len(features))
             everything = features.read(np.arange(len(features)))

@@ -317,7 +317,7 @@ class TestTransformers:
 
 class TestRefusals:
     def test_an_output_that_no_encoder_has(self, bert: Encoder) -> None:
-        with pytest.raises(EncoderError, match=r"'pooled' or 'sequence'\. Received: 'mean'"):
+        with pytest.raises(EncoderError, match=r"'words' or 'text_and_words'\. Received: 'mean'"):
             HubLayer(bert, output="mean")
 
     def test_the_sequence_of_a_text_embedding(self, encoders: dict[str, Encoder]) -> None:

@@ -9,15 +9,18 @@ so that one's memory-bound steps (norms, softmax) fill the gaps of the other's p
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import tensorflow as tf
 
+from tfhub_transfer.encoders.first_layers import TOKENS
 from tfhub_transfer.encoders.layer import HubLayer
 from tfhub_transfer.errors import EncoderError
+
+Batch = TypeVar("Batch")
 
 # Tokens, padding included, of one transformer batch. From 2,000 to 4,000 throughput is flat;
 # smaller batches leave the matrix products waiting, larger ones leave the processor's cache.
@@ -48,26 +51,17 @@ class BulkEncoder:
         self.width = layer.width
         if layer.output_kind != "pooled":
             raise EncoderError(
-                f"Bulk encoding gives one vector per text, so its layer has output='pooled'. "
-                f"Received: {layer.output_kind!r}"
+                f"This encoder gives one vector per text, so its layer has output='pooled'; for "
+                f"words there is BulkWordEncoder. Received: {layer.output_kind!r}"
             )
-        if precision == "bfloat16" and not hasattr(layer.model, "encode_bfloat16"):
-            raise EncoderError(
-                f"{encoder.handle} has no bfloat16 products: only transformers that "
-                f"`python -m tfhub_transfer.encoders build` made do. Use --encoder.precision "
-                f"float32. Received: {precision!r}"
-            )
+        check_precision(layer, precision)
 
         def model(inputs: Any) -> tf.Tensor:
             return layer.vectors(inputs, precision=precision)
 
         # Traced once for every batch shape; the outputs that are not asked for are pruned. Concrete
         # functions, since TensorFlow warns of many encoders that are traced once each.
-        token_spec = tf.TensorSpec([None, None], tf.int32)
-        names = ("input_word_ids", "input_mask", "input_type_ids")
-        spec = (
-            dict.fromkeys(names, token_spec) if is_transformer else tf.TensorSpec([None], tf.string)
-        )
+        spec = TOKENS if is_transformer else tf.TensorSpec([None], tf.string)
         self._model = tf.function(model, autograph=False).get_concrete_function(spec)
         self._preprocess = (
             tf.function(layer.preprocess).get_concrete_function(tf.TensorSpec([None], tf.string))
@@ -83,15 +77,8 @@ class BulkEncoder:
             rows, inputs = batch
             vectors[rows] = self._model(inputs).numpy()
 
-        with ThreadPoolExecutor(_WORKERS) as workers:
-            # Tokenising happens here, in the main thread, while the workers encode.
-            waiting: deque[Future[None]] = deque()
-            for batch in self._batches(texts):
-                waiting.append(workers.submit(encode, batch))
-                if len(waiting) > _WAITING:
-                    waiting.popleft().result()
-            for future in waiting:
-                future.result()
+        # Tokenising happens in the main thread, while the workers encode.
+        two_at_once(encode, self._batches(texts))
         return vectors
 
     def _batches(self, texts: Sequence[str]) -> Iterator[tuple[np.ndarray, Any]]:
@@ -104,14 +91,48 @@ class BulkEncoder:
         for start in range(0, len(texts), _WINDOW):
             tokens = self._preprocess(tf.constant(texts[start : start + _WINDOW]))
             tokens = {name: value.numpy() for name, value in tokens.items()}
-            lengths = tokens["input_mask"].sum(axis=1)
-            order = np.argsort(-lengths, kind="stable")
-            first = 0
-            while first < len(order):
-                longest = int(lengths[order[first]])
-                rows = order[first : first + max(1, _BATCH_TOKENS // longest)]
-                trimmed = {
-                    name: tf.constant(value[rows, :longest]) for name, value in tokens.items()
-                }
+            for rows, trimmed in by_length(tokens):
                 yield start + rows, trimmed
-                first += len(rows)
+
+
+def check_precision(layer: HubLayer, precision: str) -> None:
+    """Raise EncoderError unless the encoder has a function for products of this precision."""
+    if precision == "bfloat16" and not hasattr(layer.model, "encode_bfloat16"):
+        raise EncoderError(
+            f"{layer.encoder.handle} has no bfloat16 products: only transformers that "
+            f"`python -m tfhub_transfer.encoders build` made do. Use --encoder.precision "
+            f"float32. Received: {precision!r}"
+        )
+
+
+def two_at_once(encode: Callable[[Batch], None], batches: Iterable[Batch]) -> None:
+    """Call `encode` with each batch, in two threads, while this one prepares the next."""
+    with ThreadPoolExecutor(_WORKERS) as workers:
+        waiting: deque[Future[None]] = deque()
+        for batch in batches:
+            waiting.append(workers.submit(encode, batch))
+            if len(waiting) > _WAITING:
+                waiting.popleft().result()
+        for future in waiting:
+            future.result()
+
+
+def by_length(
+    tokens: dict[str, np.ndarray],
+) -> Iterator[tuple[np.ndarray, dict[str, tf.Tensor]]]:
+    """Yield batches of rows of like length, the longest first, each cut to its longest row.
+
+    Args:
+        tokens: input_word_ids, input_mask and input_type_ids, int32[N, S] each.
+
+    Yields:
+        The rows, int64[b], and their tokens.
+    """
+    lengths = tokens["input_mask"].sum(axis=1)
+    order = np.argsort(-lengths, kind="stable")
+    first = 0
+    while first < len(order):
+        longest = int(lengths[order[first]])
+        rows = order[first : first + max(1, _BATCH_TOKENS // longest)]
+        yield rows, {name: tf.constant(value[rows, :longest]) for name, value in tokens.items()}
+        first += len(rows)

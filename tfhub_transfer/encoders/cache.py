@@ -5,54 +5,42 @@
       vectors.f32    float32 rows, appended
       keys.b16       one 16-byte key for each row, appended after the rows
 
-The key of the directory is made from the encoder's fingerprint and the precision; a row's key is
-the BLAKE2b digest of its text. Rows are appended under a lock, vectors before keys, each flushed to
-disk, so that a row counts once its whole key is there: a process killed between the two leaves
-vectors without keys, which the next append overwrites. Readers never see them.
+The key of the directory is made from the encoder's fingerprint and the precision; `text_cache` says
+how the files are written.
 """
 
 from __future__ import annotations
 
-import hashlib
-import itertools
-import json
-import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
-import filelock
 import numpy as np
-import platformdirs
 
+from tfhub_transfer.encoders.text_cache import (
+    KEY,
+    TextCache,
+    features_dir,
+    open_directory,
+    runs_of,
+    size_of,
+    write_at,
+)
 from tfhub_transfer.errors import CacheError
-from tfhub_transfer.progress import progress
-from tfhub_transfer.runs import atomic_path
 
 __all__ = ["FeatureCache", "features_dir"]
 
-_KEY = np.dtype("S16")
 _LAYOUT = 1
 # Rows encoded and appended together; what a kill loses at most.
 _BATCH = 4096
 
 
-def features_dir() -> Path:
-    """Return `$TFHUB_TRANSFER_CACHE_DIR`, or the user's cache folder."""
-    named = os.environ.get("TFHUB_TRANSFER_CACHE_DIR")
-    return Path(named or platformdirs.user_cache_dir("tfhub_transfer")) / "features"
-
-
-class FeatureCache:
+class FeatureCache(TextCache[np.ndarray]):
     """The vectors of one encoder, by text; made by `FeatureCache.open`."""
 
     def __init__(self, directory: Path, width: int):
-        self._directory = directory
+        super().__init__(directory, "vectors.f32", "vectors")
         self.width = width
-        self._vectors_file = directory / "vectors.f32"
         self._keys_file = directory / "keys.b16"
-        self._lock = filelock.FileLock(directory / ".lock")
-        self._index = _Index()
 
     @classmethod
     def open(
@@ -70,32 +58,7 @@ class FeatureCache:
             CacheError: the directory holds something else, or cannot be written to.
         """
         about = {"layout": _LAYOUT, "encoder": fingerprint, "precision": precision, "width": width}
-        name = hashlib.sha256(f"{_LAYOUT} {fingerprint} {precision}".encode()).hexdigest()[:32]
-        directory = (root or features_dir()) / name
-        try:
-            directory.mkdir(parents=True, exist_ok=True)
-            with filelock.FileLock(directory / ".lock"):
-                described = directory / "about.json"
-                if not described.exists():
-                    with atomic_path(described) as temporary:
-                        temporary.write_text(json.dumps(about), encoding="utf-8")
-                found = _parsed(described.read_text(encoding="utf-8", errors="replace"))
-        except OSError as error:
-            raise CacheError(
-                f"The feature cache cannot be written to ({error.strerror}). Set "
-                f"TFHUB_TRANSFER_CACHE_DIR to another folder, or use --encoder.cache false. "
-                f"Received: {directory}"
-            ) from error
-        if found != about:
-            raise CacheError(
-                f"The feature cache in {directory} is of something else; delete it to begin anew. "
-                f"Accepted: {about}. Received: {found}"
-            )
-        return cls(directory, width)
-
-    def __len__(self) -> int:
-        """The number of distinct texts whose vector is on disk."""
-        return self._whole_rows()
+        return cls(open_directory(f"{_LAYOUT} {fingerprint} {precision}", about, root), width)
 
     def add(
         self,
@@ -117,20 +80,7 @@ class FeatureCache:
         Raises:
             CacheError: the disk is full; what was encoded until then is kept.
         """
-        rows: list[np.ndarray] = []
-        self._refresh()
-        with progress("Encoding", "texts", total) as advance:
-            for texts in _rebatch(batches):
-                keys = np.frombuffer(b"".join(map(_key, texts)), _KEY)
-                found = self._index.find(keys)
-                if (missing := np.flatnonzero(found < 0)).size:
-                    distinct, first = np.unique(keys[missing], return_index=True)
-                    vectors = encode([texts[i] for i in missing[first]])
-                    self._append(distinct, vectors)
-                    found = self._index.find(keys)
-                rows.append(found)
-                advance(len(texts))
-        return np.concatenate(rows) if rows else np.empty(0, np.int64)
+        return self._add(batches, encode, total, _BATCH)
 
     def read(self, rows: np.ndarray) -> np.ndarray:
         """Return the vectors of `rows`, int64[n], as a new float32[n, D]."""
@@ -141,130 +91,35 @@ class FeatureCache:
         # that is touched brings up to 2 MB around it into this process's memory.
         order = np.argsort(rows, kind="stable")
         ascending = rows[order]
-        starts = np.flatnonzero(np.diff(ascending, prepend=-2) != 1)
-        stops = np.append(starts[1:], len(rows))
         read = np.empty_like(vectors)
-        content, size = read.data.cast("B"), self.width * read.itemsize
-        with self._vectors_file.open("rb", buffering=0) as file:
-            for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
-                self._read_at(
-                    file.fileno(), int(ascending[start]) * size, content[start * size : stop * size]
-                )
+        with self._rows_file.open("rb", buffering=0) as file:
+            for run in runs_of(ascending):
+                offset = int(ascending[run.start]) * self.width * read.itemsize
+                self._read_at(file.fileno(), offset, read[run])
         vectors[order] = read
         return vectors
 
-    def _read_at(self, descriptor: int, offset: int, into: memoryview) -> None:
-        while len(into):
-            count = os.preadv(descriptor, [into], offset)
-            if not count:
-                raise CacheError(
-                    f"The feature cache has fewer rows than were asked for; was it cut while in "
-                    f"use? It has {len(self):,}. Received: {self._directory}"
-                )
-            into, offset = into[count:], offset + count
-
-    def _append(self, keys: np.ndarray, vectors: np.ndarray) -> None:
-        """Write the rows that no other process has written meanwhile."""
-        finite = bool(np.isfinite(vectors).all())
-        fits = vectors.shape == (len(keys), self.width) and vectors.dtype == np.float32
+    def _check(self, encoded: np.ndarray, texts: int) -> None:
+        finite = bool(np.isfinite(encoded).all())
+        fits = encoded.shape == (texts, self.width) and encoded.dtype == np.float32
         if not (finite and fits):
             raise CacheError(
-                f"An encoder's vectors must be finite and float32[{len(keys)}, {self.width}]. "
-                f"Received: {vectors.dtype}{list(vectors.shape)}"
+                f"An encoder's vectors must be finite and float32[{texts}, {self.width}]. "
+                f"Received: {encoded.dtype}{list(encoded.shape)}"
                 f"{'' if finite else ' with NaN or infinity in it'}"
             )
-        with self._lock:
-            self._refresh()
-            new = self._index.find(keys) < 0
-            count = self._whole_rows()
-            try:
-                _write_at(self._vectors_file, count * self.width * 4, vectors[new].tobytes())
-                _write_at(self._keys_file, count * _KEY.itemsize, keys[new].tobytes())
-            except OSError as error:
-                raise CacheError(
-                    f"The feature cache could not grow ({error.strerror}); the {count:,} vectors "
-                    f"in it are kept, and the same command continues from them. Make room, or set "
-                    f"TFHUB_TRANSFER_CACHE_DIR to another disk. Received: {self._directory}"
-                ) from error
-            self._refresh()
 
-    def _whole_rows(self) -> int:
+    def _write(self, keys: np.ndarray, encoded: np.ndarray, new: np.ndarray, whole: int) -> None:
+        write_at(self._rows_file, whole * self.width * 4, encoded[new].tobytes())
+        write_at(self._keys_file, whole * KEY.itemsize, keys[new].tobytes())
+
+    def _whole(self) -> int:
         # Keys first: between the two looks another process may append, vectors before keys.
-        keys = _size(self._keys_file) // _KEY.itemsize
+        keys = size_of(self._keys_file) // KEY.itemsize
         # Fewer vectors than keys are there only where the file was cut, as by a copy that failed.
-        return min(keys, _size(self._vectors_file) // (self.width * 4))
+        return min(keys, size_of(self._rows_file) // (self.width * 4))
 
-    def _refresh(self) -> None:
-        """Take in the keys that were appended, by whichever process, since the last look."""
-        known, whole = len(self._index), self._whole_rows()
-        if whole > known:
-            with self._keys_file.open("rb") as file:
-                file.seek(known * _KEY.itemsize)
-                self._index.extend(np.fromfile(file, _KEY, whole - known))
-
-
-class _Index:
-    """From keys to row numbers: sorted runs in NumPy, 24 bytes a row.
-
-    A dict of two million keys would take 300 MB. As in a log-structured merge tree, a run is
-    merged with its predecessor once it has grown to the same size, so that there are few.
-    """
-
-    def __init__(self) -> None:
-        self._runs: list[tuple[np.ndarray, np.ndarray]] = []
-        self._rows = 0
-
-    def __len__(self) -> int:
-        return self._rows
-
-    def extend(self, keys: np.ndarray) -> None:
-        """Add keys, whose rows are the next numbers."""
-        rows = np.arange(self._rows, self._rows + len(keys))
-        self._rows += len(keys)
-        while self._runs and len(self._runs[-1][0]) <= len(keys):
-            earlier_keys, earlier_rows = self._runs.pop()
-            keys = np.concatenate([earlier_keys, keys])
-            rows = np.concatenate([earlier_rows, rows])
-        order = np.argsort(keys, kind="stable")
-        self._runs.append((keys[order], rows[order]))
-
-    def find(self, keys: np.ndarray) -> np.ndarray:
-        """Return each key's row, int64[n], or -1."""
-        found = np.full(len(keys), -1, np.int64)
-        for run_keys, run_rows in self._runs:
-            place = np.searchsorted(run_keys, keys)
-            place = np.minimum(place, len(run_keys) - 1)
-            hit = run_keys[place] == keys
-            found[hit] = run_rows[place[hit]]
-        return found
-
-
-def _key(text: str) -> bytes:
-    return hashlib.blake2b(text.encode(), digest_size=_KEY.itemsize).digest()
-
-
-def _rebatch(batches: Iterable[Sequence[str]]) -> Iterator[list[str]]:
-    texts = itertools.chain.from_iterable(batches)
-    while batch := list(itertools.islice(texts, _BATCH)):
-        yield batch
-
-
-def _parsed(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
-
-
-def _size(file: Path) -> int:
-    return file.stat().st_size if file.exists() else 0
-
-
-def _write_at(path: Path, offset: int, content: bytes) -> None:
-    """Replace what follows `offset` by `content` and flush it to disk."""
-    with path.open("r+b" if path.exists() else "w+b") as file:
-        file.truncate(offset)
-        file.seek(offset)
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+    def _take_in(self, known: int, whole: int) -> np.ndarray:
+        with self._keys_file.open("rb") as file:
+            file.seek(known * KEY.itemsize)
+            return np.fromfile(file, KEY, whole - known)

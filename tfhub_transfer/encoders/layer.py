@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import re
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,11 +11,10 @@ import tensorflow as tf
 import tensorflow_text  # noqa: F401  (registers the ops that preprocessors use)
 
 from tfhub_transfer.config import EncoderConfig
+from tfhub_transfer.encoders.adopted import AdoptedWeights
 from tfhub_transfer.encoders.depth import level_of, number_of_layers
 from tfhub_transfer.encoders.first_layers import first_layers
 from tfhub_transfer.encoders.loaded import (
-    adopted_variables,
-    checksum,
     draws_repeatably,
     in_a_replica,
     load,
@@ -25,7 +22,7 @@ from tfhub_transfer.encoders.loaded import (
 )
 from tfhub_transfer.encoders.packing import (
     Truncation,
-    check_limit,
+    limit_of,
     pack,
     pieces,
     special_tokens,
@@ -33,13 +30,22 @@ from tfhub_transfer.encoders.packing import (
 )
 from tfhub_transfer.encoders.pooling import chosen, like_the_whole
 from tfhub_transfer.encoders.resolve import Encoder, resolve
+from tfhub_transfer.encoders.word_pieces import WordPieces
+from tfhub_transfer.encoders.word_vectors import (
+    WORD_OUTPUTS,
+    EmbeddedWords,
+    TransformerWords,
+    WordOutput,
+    check_form,
+)
+from tfhub_transfer.encoders.words import Splitting, check_splitting
 from tfhub_transfer.errors import EncoderError
 
 __all__ = ["HubLayer"]
 
 
 @keras.saving.register_keras_serializable("tfhub_transfer")
-class HubLayer(keras.layers.Layer):
+class HubLayer(AdoptedWeights):
     """Texts to vectors, with the variables of the SavedModel as this layer's weights.
 
     The layer adopts the loaded object's own variables: a training step moves them. It serialises
@@ -47,19 +53,33 @@ class HubLayer(keras.layers.Layer):
     own, since the handle brings those back.
 
     Input is string[B], or for a transformer also the dict its preprocessor gives, so that a
-    pipeline may tokenise ahead of the model.
+    pipeline may tokenise ahead of the model. For the vectors of words it may also be the dict of
+    `question` and `context`, string[B] each: the words are those of the context, read together
+    with the question.
+
+    Words, of which `split_words` says what they are, have the vector of their first word piece.
+    Where a text has more pieces than the encoder takes (`max_tokens`, or all positions that it has
+    learnt), it is read in windows that overlap by a quarter, none of which tears a word apart.
+    A text embedding looks each word up as a text of its own.
 
     Args:
         encoder: a name, handle or path, as `encoders.resolve` takes it, or what that returned.
         output: `pooled` gives [B, D]; `sequence` gives a transformer's [B, S, D], with zeros at
-            the padding, which `keras.layers.Masking` recognises.
+            the padding, which `keras.layers.Masking` recognises. `words` gives [B, W, D], a vector
+            for each word, and `text_and_words` [B, 1 + W, D], the pooled one in front of them; of
+            several windows it is the mean. With a question, `words` is [B, 1 + W, D] too, in front
+            the vector of the first token, which no answer points at. W is the number of words of
+            the longest text, at least 1. Behind the words are zeros, again for
+            `keras.layers.Masking`; no word has a vector of zeros. There is no `compute_mask`.
+        words: what parts words, as `split_words` takes it.
         trainable: whether weights move; a frozen layer also runs without dropout.
         moving: of a trainable layer, a regular expression for the paths of the weights that move.
         layers: of a transformer, use only this many of its first layers. The last of them is
             pooled as the encoder pools its own, without a pooler; weights above it do not move.
         max_tokens: of a transformer, how many tokens of a text it reads, special ones included;
             the preprocessor's own limit when not given.
-        truncation: with `max_tokens`, what is left of a longer text, as `packing.pack` takes it.
+        truncation: with `max_tokens`, what is left of a longer text, as `packing.pack` takes it;
+            of no use where words are asked for, as all of them are read.
         pooling: how a transformer's tokens become the `pooled` output: `published` as its own,
             `mean` or `max` over the tokens that are no padding, or the `first` token. With these a
             pooler has no part in it, and does not move.
@@ -75,7 +95,8 @@ class HubLayer(keras.layers.Layer):
         self,
         encoder: str | Path | Encoder,
         *,
-        output: Literal["pooled", "sequence"] = "pooled",
+        output: Literal["pooled", "sequence"] | WordOutput = "pooled",
+        words: Splitting = "spaces",
         trainable: bool = False,
         moving: str = ".*",
         layers: int | None = None,
@@ -86,12 +107,21 @@ class HubLayer(keras.layers.Layer):
         **kwargs: Any,
     ):
         super().__init__(trainable=trainable, **kwargs)
-        if output not in ("pooled", "sequence"):
-            raise EncoderError(f"output must be 'pooled' or 'sequence'. Received: {output!r}")
+        if output not in ("pooled", "sequence", *WORD_OUTPUTS):
+            raise EncoderError(
+                f"output must be 'pooled', 'sequence', 'words' or 'text_and_words'. "
+                f"Received: {output!r}"
+            )
+        if output in WORD_OUTPUTS and truncation != "head":
+            raise EncoderError(
+                f"Where words are asked for, long texts are read in windows and nothing of them "
+                f"is cut off. Accepted: encoder.truncation 'head'. Received: {truncation!r}"
+            )
+        check_splitting(words)
         self.encoder = (
             encoder if isinstance(encoder, Encoder) else resolve(encoder, offline=offline)
         )
-        self.output_kind = output
+        self.output_kind, self.words = output, words
         self.offline = offline
         if output == "sequence" and self.encoder.preprocess is None:
             raise EncoderError(
@@ -102,21 +132,26 @@ class HubLayer(keras.layers.Layer):
         self._preprocess = load(self.encoder.preprocess) if self.encoder.preprocess else None
         self.model = load(self.encoder.path)
         self._takes_training = takes_training(self.model)
-        # In the SavedModel's order, which `variables` does not keep when flags change.
-        self._adopted = adopted_variables(self.model)
-        self.movable = [weight for weight in self._adopted if weight.trainable]
+        self._adopt(self.model)
         self.depth = number_of_layers(weight.path for weight in self.movable)
         self.max_tokens, self.truncation = max_tokens, truncation
-        if max_tokens is not None:
-            check_limit(max_tokens, self._adopted, self._preprocess, self.encoder.handle)
+        if max_tokens is not None or (output in WORD_OUTPUTS and self._preprocess is not None):
+            limit = limit_of(max_tokens, self._adopted, self._preprocess, self.encoder.handle)
             self._special = special_tokens(self._preprocess, self.encoder.handle)
-        self._left_out: list[keras.Variable] = []
+        self.by_word: TransformerWords | EmbeddedWords | None = None
+        if output in WORD_OUTPUTS and self._preprocess is None:
+            self.by_word = EmbeddedWords(self._outputs, words, output)
+        elif output in WORD_OUTPUTS:
+            handle = self.encoder.handle
+            pieces_of = WordPieces(self._preprocess, self._special, limit, words, handle)
+            self.by_word = TransformerWords(pieces_of, self._token_outputs, self._pooled, output)
         self.layers, self.pooling = layers, pooling
         if layers is not None:
             self._cut(layers)
         if pooling != "published":
             self._replace_pooling(pooling)
-        self._own_checksums = [checksum(weight) for weight in self._adopted]
+        elif output == "words":
+            self._leave_out(w for w in self.movable if "pooler" in w.path)
         self.precision = "float32"  # of the products in training; `train_in` changes it
         self.moving = moving
         if trainable:
@@ -150,7 +185,8 @@ class HubLayer(keras.layers.Layer):
         layers = "" if self.layers is None else f"-{self.layers}-layers"
         tokens = "" if self.max_tokens is None else f"-{self.max_tokens}-{self.truncation}"
         pooling = "" if self.pooling == "published" else f"-{self.pooling}-pooled"
-        return f"{self.encoder.fingerprint}{layers}{tokens}{pooling}"
+        words = f"-{self.output_kind}-by-{self.words}" if self.output_kind in WORD_OUTPUTS else ""
+        return f"{self.encoder.fingerprint}{layers}{tokens}{pooling}{words}"
 
     @property
     def loaded(self) -> list[Any]:
@@ -181,12 +217,6 @@ class HubLayer(keras.layers.Layer):
         self._pool = chosen(pooling, self.output_kind, self._preprocess, self.encoder.handle)
         self._leave_out(w for w in self.movable if "pooler" in w.path)
 
-    def _leave_out(self, weights: Iterable[keras.Variable]) -> None:
-        """Let weights have no part in the training, for they have none in the output."""
-        left_out = {id(weight) for weight in weights}
-        self._left_out = [*self._left_out, *(w for w in self.movable if id(w) in left_out)]
-        self.movable = [w for w in self.movable if id(w) not in left_out]
-
     def _probe_width(self) -> int:
         try:
             shape = in_a_replica(lambda: self.vectors(tf.constant(["a"]))).shape
@@ -203,7 +233,7 @@ class HubLayer(keras.layers.Layer):
         )
 
     def call(self, inputs: Any, training: bool | None = None) -> tf.Tensor:
-        """Return float[B, D], or float[B, S, D] for the sequence output, in the compute dtype."""
+        """Return float[B, D], or three axes for the other outputs, in the compute dtype."""
         training = bool(training) and self.trainable
         precision = self.precision if training else "float32"
         vectors = self.vectors(inputs, training=training, precision=precision)
@@ -223,6 +253,21 @@ class HubLayer(keras.layers.Layer):
         tokens: dict[str, tf.Tensor] = self._preprocess(texts)
         return tokens
 
+    def cut_questions(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
+        """Return int32[B], how many word pieces of each question there was no room for.
+
+        A question is cut, from its end, where it does not fit together with its context and takes
+        more than half of the room.
+
+        Args:
+            inputs: `question` and `context`, string[B] each.
+
+        Raises:
+            EncoderError: the layer takes no questions.
+        """
+        check_form(inputs, self.by_word, self.output_kind)
+        return self.by_word.cut(inputs)
+
     def _outputs(self, inputs: Any, *, training: bool = False, precision: str = "float32") -> Any:
         """Call the loaded object."""
         if precision == "bfloat16":
@@ -237,90 +282,52 @@ class HubLayer(keras.layers.Layer):
         """Return the encoder's own float32 output, whatever this layer's dtype policy.
 
         Args:
-            inputs: string[B], or a transformer's tokens.
+            inputs: string[B], or a transformer's tokens, or `question` and `context`.
             training: whether dropout is applied.
             precision: of the matrix products.
         """
         call: dict[str, Any] = {"training": training, "precision": precision}
-        if self._preprocess is not None and not isinstance(inputs, dict):
+        check_form(inputs, self.by_word, self.output_kind)
+        if self.by_word is not None:
+            return self.by_word(inputs, **call)
+        if self._preprocess is None:
+            return self._outputs(inputs, **call)
+        if not isinstance(inputs, dict):
             inputs = self.preprocess(inputs)
             if training:
                 inputs = without_common_padding(inputs)
-        if self._preprocess is None:
-            return self._outputs(inputs, **call)
-        mask = inputs["input_mask"]
-        if self.layers is not None:
-            with tf.init_scope():  # not within the graph that is being traced
-                encode = self._first_layers(**call)
-            sequence = encode(inputs)
-        else:
-            outputs = self._outputs(inputs, **call)
-            if self.output_kind == "pooled" and self.pooling == "published":
-                return outputs["pooled_output" if "pooled_output" in outputs else "default"]
-            sequence = outputs["sequence_output"]
+        outputs = self._token_outputs(inputs, **call)
         if self.output_kind == "pooled":
-            return self._pool(sequence, mask)
-        return sequence * tf.cast(mask, tf.float32)[..., None]
+            return self._pooled(outputs, inputs)
+        return outputs["sequence_output"] * tf.cast(inputs["input_mask"], tf.float32)[..., None]
+
+    def _token_outputs(self, tokens: dict[str, tf.Tensor], **call: Any) -> Any:
+        """Return a transformer's outputs, of its first layers only the sequence."""
+        if self.layers is None:
+            return self._outputs(tokens, **call)
+        with tf.init_scope():  # not within the graph that is being traced
+            encode = self._first_layers(**call)
+        return {"sequence_output": encode(tokens)}
+
+    def _pooled(self, outputs: Any, tokens: dict[str, tf.Tensor]) -> tf.Tensor:
+        if self.layers is None and self.pooling == "published":
+            return outputs["pooled_output" if "pooled_output" in outputs else "default"]
+        return self._pool(outputs["sequence_output"], tokens["input_mask"])
 
     def compute_output_spec(self, inputs: Any, training: bool | None = None) -> keras.KerasTensor:
         """Return the symbolic output, so that building a model needs no call of the encoder."""
         del training
-        if not isinstance(inputs, dict) and len(inputs.shape) != 1:
-            raise EncoderError(
-                f"Texts should be string[B], as keras.Input((), dtype='string') declares them. "
-                f"Received: {inputs.dtype}{list(inputs.shape)}"
-            )
-        batch = (inputs["input_word_ids"] if isinstance(inputs, dict) else inputs).shape[0]
+        parts = list(inputs.values()) if isinstance(inputs, dict) else [inputs]
+        check_form(inputs, self.by_word, self.output_kind)
+        for texts in parts:
+            if texts.dtype == "string" and len(texts.shape) != 1:
+                raise EncoderError(
+                    f"Texts should be string[B], as keras.Input((), dtype='string') declares them. "
+                    f"Received: {texts.dtype}{list(texts.shape)}"
+                )
+        batch = parts[0].shape[0]
         shape = (batch, self.width) if self.output_kind == "pooled" else (batch, None, self.width)
         return keras.KerasTensor(shape, dtype=self.compute_dtype)
-
-    @property
-    def trainable(self) -> bool:
-        """Whether weights move; of those that can, `moving` says which do."""
-        return bool(keras.layers.Layer.trainable.fget(self))
-
-    @trainable.setter
-    def trainable(self, value: bool) -> None:
-        # A model around this layer sets the flag on all its layers, and that must not let weights
-        # move that `moving` holds still.
-        keras.layers.Layer.trainable.fset(self, value)
-        self._set_flags()
-
-    def _set_flags(self) -> None:
-        """Bring the weights' own flags in line with `trainable` and `moving`.
-
-        Not left to the setter alone: TensorFlow's `__setattr__` passes over a value that is set
-        already.
-        """
-        for weight in getattr(self, "movable", ()):
-            weight.trainable = self.trainable and bool(re.search(self.moving, weight.path))
-        for weight in getattr(self, "_left_out", ()):  # Keras' setter has set these too
-            weight.trainable = False
-
-    def move(self, pattern: str) -> list[str]:
-        """Let the weights move whose path matches a regular expression, and only those.
-
-        Args:
-            pattern: searched for in the path; `layer_5|pooler` takes the last layer of six.
-
-        Returns:
-            The paths of the weights that now move.
-
-        Raises:
-            EncoderError: none matches.
-        """
-        paths = [weight.path for weight in self.movable]
-        moving = [path for path in paths if re.search(pattern, path)]
-        if not moving:
-            raise EncoderError(
-                f"No weight of {self.encoder.handle} that can be trained matches. It has "
-                f"{len(paths)}: {', '.join(paths[:6])}{', ...' if len(paths) > 6 else ''}. "
-                f"Received: {pattern!r}"
-            )
-        self.moving = pattern
-        self.trainable = True
-        self._set_flags()
-        return moving
 
     def train_in(self, precision: Literal["float32", "bfloat16"]) -> None:
         """Choose the precision of the matrix products in training, gradients included.
@@ -356,6 +363,7 @@ class HubLayer(keras.layers.Layer):
             **super().get_config(),
             "encoder": self.encoder.handle,
             "output": self.output_kind,
+            "words": self.words,
             "trainable": self.trainable,
             "moving": self.moving,
             "layers": self.layers,
@@ -379,21 +387,3 @@ class HubLayer(keras.layers.Layer):
             own.assign(weight)
         return other
 
-    def _with_checksums(self) -> zip[tuple[keras.Variable, bytes]]:
-        return zip(self._adopted, self._own_checksums, strict=True)
-
-    def save_own_variables(self, store: Any) -> None:
-        """Store the weights that differ from the encoder's own."""
-        for index, (weight, own) in enumerate(self._with_checksums()):
-            if checksum(weight) != own:
-                store[str(index)] = weight.numpy()
-
-    def load_own_variables(self, store: Any) -> None:
-        """Take stored weights, and the encoder's own where none is stored."""
-        pristine = None
-        for index, (weight, own) in enumerate(self._with_checksums()):
-            if str(index) in store:
-                weight.assign(store[str(index)])
-            elif checksum(weight) != own:
-                pristine = pristine or load(self.encoder.path)
-                weight.assign(pristine.variables[index])

@@ -14,8 +14,9 @@ from tfhub_transfer.errors import EncoderError
 __all__ = [
     "SpecialTokens",
     "Truncation",
-    "check_limit",
+    "limit_of",
     "pack",
+    "pack_pairs",
     "pieces",
     "special_tokens",
     "without_common_padding",
@@ -104,22 +105,53 @@ def pack(
     }
 
 
+def pack_pairs(
+    first: tf.RaggedTensor, second: tf.RaggedTensor, special: SpecialTokens
+) -> Tokens:
+    """Return a transformer's inputs for pairs, each text with an end token, of types 0 and 1.
+
+    Args:
+        first: int32[B, (T)], without special tokens.
+        second: int32[B, (U)].
+        special: what goes around them.
+
+    Returns:
+        input_word_ids, input_mask and input_type_ids, each int32[B, S], S the longest pair's.
+    """
+    one = tf.ones([first.nrows(), 1], tf.int32)
+    start, end = one * special.start, one * special.end
+    rows = tf.concat([start, first, end, second, end], axis=1)
+    ids = rows.to_tensor(special.padding)
+    place = tf.range(tf.shape(ids, tf.int64)[1])
+    length = rows.row_lengths()[:, tf.newaxis]
+    of_second = (place >= first.row_lengths()[:, tf.newaxis] + 2) & (place < length)
+    return {
+        "input_word_ids": ids,
+        "input_mask": tf.cast(place < length, tf.int32),
+        "input_type_ids": tf.cast(of_second, tf.int32),
+    }
+
+
 def without_common_padding(tokens: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     """Cut tokens, int32[B, S], to the longest row: TF Hub's preprocessors pad all to one length."""
     longest = tf.reduce_max(tf.reduce_sum(tokens["input_mask"], axis=1))
     return {name: value[:, :longest] for name, value in tokens.items()}
 
 
-def check_limit(
-    max_tokens: int, weights: Iterable[keras.Variable], preprocess: Any, handle: str
-) -> None:
-    """Raise EncoderError unless texts can be cut to `max_tokens`.
+def limit_of(
+    max_tokens: int | None, weights: Iterable[keras.Variable], preprocess: Any, handle: str
+) -> int:
+    """Return how many tokens a text, or a window of one, takes.
 
     Args:
-        max_tokens: of each text, special ones included.
-        weights: of the encoder, the table of the positions that it has learnt among them.
+        max_tokens: of each text, special ones included; when not given, as many as the encoder has
+            learnt positions, or where there is no table of them as its preprocessor gives.
+        weights: of the encoder.
         preprocess: the loaded preprocessor; None for a text embedding.
         handle: of the encoder.
+
+    Raises:
+        EncoderError: texts cannot be cut to so many.
     """
     if not hasattr(preprocess, "tokenize"):
         kind = (
@@ -131,11 +163,17 @@ def check_limit(
             f"encoder.max_tokens cuts the texts of a transformer. {handle} is {kind}. "
             f"Received: {max_tokens}"
         )
-    # as all of TF Hub's and our own call the table
+    # as all of TF Hub's and our own call the table of learnt positions
     tables = [w for w in weights if re.search(r"position\w*/embeddings", w.path)]
-    room = min((table.shape[0] for table in tables), default=max_tokens)
-    if not 3 <= max_tokens <= room:
+    positions = [table.shape[0] for table in tables]
+    if max_tokens is None and not positions:
+        long = tf.constant(["a " * 10_000])
+        max_tokens = int(tf.reduce_sum(preprocess(long)["input_mask"]))
+    limit = max_tokens or min(positions)
+    room = min(positions, default=limit)
+    if not 3 <= limit <= room:
         raise EncoderError(
             f"encoder.max_tokens must be between 3 and the {room} positions that {handle} has "
-            f"learnt. Received: {max_tokens}"
+            f"learnt. Received: {limit}"
         )
+    return limit

@@ -45,7 +45,7 @@ def chosen(name: str, output: str, preprocess: Any, handle: str) -> Pooling:
 
     Args:
         name: of it.
-        output: of the layer, `pooled` or `sequence`.
+        output: of the layer, as `HubLayer` takes it.
         preprocess: the loaded preprocessor; None for a text embedding.
         handle: of the encoder.
 
@@ -60,9 +60,9 @@ def chosen(name: str, output: str, preprocess: Any, handle: str) -> Pooling:
             f"encoder.pooling is for the tokens of a transformer, and {handle} is a text "
             f"embedding: one vector per text. Accepted: 'published'. Received: {name!r}"
         )
-    if output != "pooled":
+    if output in ("sequence", "words"):
         raise EncoderError(
-            f"pooling makes one vector of a text's tokens, which output='sequence' gives as they "
+            f"pooling makes one vector of a text's tokens, which output={output!r} gives as they "
             f"are. Accepted: 'published'. Received: {name!r}"
         )
     return POOLINGS[name]
