@@ -7,7 +7,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfhub_transfer.errors import ConfigError
+from tfhub_transfer.config import HIDDEN
+from tfhub_transfer.heads.dense import hidden_layers, penalty_of
 from tfhub_transfer.heads.head import Head
 from tfhub_transfer.heads.losses import FocalCrossentropy
 
@@ -28,45 +29,26 @@ class ClassificationHead(Head):
             ConfigError: Keras knows no such activation.
         """
         config = self.config
-        try:
-            keras.activations.get(config.activation)
-        except ValueError:
-            raise ConfigError(
-                f"head.activation must be a name that Keras knows, such as relu, gelu or tanh. "
-                f"Received: {config.activation!r}"
-            ) from None
         layers: list[Any] = [keras.Input((width,), name="vector")]
         if config.bottleneck is not None:
             layers.append(
                 keras.layers.Dense(
-                    config.bottleneck, kernel_regularizer=self._penalty(), name="bottleneck"
+                    config.bottleneck, kernel_regularizer=penalty_of(config), name="bottleneck"
                 )
             )
-        for index, units in enumerate(config.hidden):
-            layers.append(keras.layers.Dropout(config.dropout, name=f"dropout_{index}"))
-            layers.append(
-                keras.layers.Dense(
-                    units,
-                    activation=config.activation,
-                    kernel_regularizer=self._penalty(),
-                    name=f"hidden_{index}",
-                )
-            )
-        layers.append(keras.layers.Dropout(config.dropout, name="dropout"))
+        hidden = HIDDEN["classification"] if config.hidden is None else config.hidden
+        layers += hidden_layers(config, hidden)
         layers.append(
             keras.layers.Dense(
                 len(self.labels),
                 activation="sigmoid" if self.multi_label else "softmax",
-                kernel_regularizer=self._penalty(),
+                kernel_regularizer=penalty_of(config),
                 # probabilities stay float32 under mixed precision
                 dtype="float32",
                 name="probabilities",
             )
         )
         return keras.Sequential(layers, name="head")
-
-    def _penalty(self) -> keras.Regularizer | None:
-        return keras.regularizers.L2(self.config.l2) if self.config.l2 else None
 
     def loss(self) -> keras.losses.Loss:
         """Return cross-entropy, or focal loss, against one-hot or multi-hot targets[B, C]."""
