@@ -1,4 +1,4 @@
-"""An encoder and a head as one model: strings in, probabilities out."""
+"""An encoder and a head as one model: strings in, the head's outputs out."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import functools
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,7 +14,9 @@ import tensorflow as tf
 
 from tfhub_transfer.config import Config
 from tfhub_transfer.encoders.bulk import BulkEncoder
+from tfhub_transfer.encoders.bulk_words import BulkWordEncoder
 from tfhub_transfer.encoders.layer import HubLayer
+from tfhub_transfer.encoders.word_pieces import as_inputs
 from tfhub_transfer.errors import RunError, TransferError
 from tfhub_transfer.heads.head import Head
 from tfhub_transfer.registry import TASKS
@@ -27,9 +30,10 @@ class Classifier:
 
     Attributes:
         head: what the outputs mean.
-        encoder: string[B] to float32[B, D].
-        network: float32[B, D] to probabilities; what is trained where the encoder is frozen.
-        model: string[B] to probabilities; what is fine-tuned, saved and exported.
+        encoder: string[B] to float32[B, D], or to a vector of each word.
+        network: vectors to probabilities, of tags and spans to logits; what is trained where the
+            encoder is frozen.
+        model: string[B] to the same; what is fine-tuned, saved and exported.
     """
 
     def __init__(self, head: Head, encoder: HubLayer, network: keras.Model):
@@ -40,7 +44,7 @@ class Classifier:
     @functools.cached_property
     def model(self) -> keras.Model:
         """Joined when it is first asked for: a frozen encoder's vectors take no joined model."""
-        return _joined(self.encoder, self.network)
+        return _joined(self.head, self.encoder, self.network)
 
     @classmethod
     def build(
@@ -48,19 +52,21 @@ class Classifier:
         config: Config,
         labels: Sequence[str],
         *,
-        multi_label: bool,
         encoder: HubLayer | None = None,
+        **facts: Any,
     ) -> Classifier:
         """Return an untrained classifier as `config` asks for it.
 
         Args:
             config: of the run.
-            labels: class names.
-            multi_label: whether a text may have several of them.
+            labels: names of classes or tags.
             encoder: one that was loaded as `config.encoder` asks for it; loaded anew by default.
+            **facts: what the data says beside its labels, as the head's `facts` name it.
         """
-        encoder = encoder or HubLayer.of(config.encoder, name="encoder")
-        head: Head = TASKS.load(config.task)(config.head, labels, multi_label=multi_label)
+        head: Head = TASKS.load(config.task).of(config, labels, **facts)
+        encoder = encoder or HubLayer.of(
+            config.encoder, output=head.reads, words=head.splitting, name="encoder"
+        )
         return cls(head, encoder, head.network(encoder.width))
 
     @classmethod
@@ -73,7 +79,8 @@ class Classifier:
         """
         config = config_from_dict(run.load_config())
         described = run.load_metrics()
-        if missing := {"labels", "multi_label"} - described.keys():
+        kind: type[Head] = TASKS.load(config.task)
+        if missing := {"labels", *kind.facts} - described.keys():
             raise RunError(
                 f"The run's metrics do not say what its model answers: "
                 f"{', '.join(sorted(missing))} should be there. Received: {run.metrics_file}"
@@ -82,9 +89,8 @@ class Classifier:
             model = keras.models.load_model(run.model_file, compile=False)
         except (TypeError, ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
             raise _explained(error, run.model_file) from error
-        head: Head = TASKS.load(config.task)(
-            config.head, described["labels"], multi_label=described["multi_label"]
-        )
+        facts = {name: described[name] for name in kind.facts}
+        head = kind.of(config, described["labels"], **facts)
         return cls(head, model.get_layer("encoder"), model.get_layer("head"))
 
     def save(self, target: Path) -> None:
@@ -93,7 +99,12 @@ class Classifier:
         network = type(self.network).from_config(self.network.get_config())
         network.set_weights(self.network.get_weights())
         with atomic_path(target) as temporary:
-            _joined(self.encoder, network).save(temporary)
+            _joined(self.head, self.encoder, network).save(temporary)
+
+    def whole(self, texts: Sequence[Any]) -> np.ndarray:
+        """Return `model`'s outputs, by one call, for texts or pairs of question and context."""
+        outputs: np.ndarray = self.model(as_inputs(texts), training=False).numpy()
+        return outputs
 
     def from_vectors(self, vectors: np.ndarray) -> np.ndarray:
         """Return probabilities, float32[N, C], for encoded texts, float32[N, D]."""
@@ -106,13 +117,16 @@ class Classifier:
     @functools.cached_property
     def _apply(self) -> Callable[[np.ndarray], tf.Tensor]:
         """The network; a concrete function, since TensorFlow warns of many that are traced once."""
-        spec = tf.TensorSpec([None, self.encoder.width], tf.float32)
+        rows = [None] if self.head.reads == "pooled" else [None, None]
+        spec = tf.TensorSpec([*rows, self.encoder.width], tf.float32)
         function = tf.function(lambda vectors: self.network(vectors, training=False))
         return function.get_concrete_function(spec)
 
     @functools.cached_property
-    def _encode(self) -> BulkEncoder:
+    def _encode(self) -> Callable[[Sequence[str]], np.ndarray]:
         """Kept, for each one is traced anew; it reads the encoder's present weights."""
+        if self.encoder.by_word:
+            return BulkWordEncoder(self.encoder).padded
         return BulkEncoder(self.encoder)
 
     def predict(
@@ -141,6 +155,7 @@ def _explained(error: BaseException, file: Path) -> TransferError:
     )
 
 
-def _joined(encoder: HubLayer, network: keras.Model) -> keras.Model:
-    text = keras.Input((), dtype="string", name="text")
-    return keras.Model(text, network(encoder(text)), name="classifier")
+def _joined(head: Head, encoder: HubLayer, network: keras.Model) -> keras.Model:
+    inputs = {name: keras.Input((), dtype="string", name=name) for name in head.inputs}
+    texts = inputs["text"] if head.inputs == ("text",) else inputs
+    return keras.Model(texts, network(encoder(texts)), name="classifier")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -13,7 +14,9 @@ from tfhub_transfer.data.augmentation import augmented_features
 from tfhub_transfer.data.examples import Dataset, Examples
 from tfhub_transfer.data.pipeline import Features, Order, batches, text_features
 from tfhub_transfer.encoders.bulk import BulkEncoder
+from tfhub_transfer.encoders.bulk_words import BulkWordEncoder
 from tfhub_transfer.encoders.cache import FeatureCache
+from tfhub_transfer.encoders.word_cache import WordCache
 from tfhub_transfer.training.classifier import Classifier
 from tfhub_transfer.training.objective import Objective
 from tfhub_transfer.training.stages import fit_stages, plan
@@ -35,10 +38,12 @@ class FeatureExtraction(Strategy):
         """Train the classifier's network; its encoder is not touched."""
         config, encoder = self.config, classifier.encoder
         encoder.trainable = False
-        bulk = BulkEncoder(encoder, config.encoder.precision)
+        by_word = encoder.by_word is not None
+        bulk: Any = (BulkWordEncoder if by_word else BulkEncoder)(encoder, config.encoder.precision)
+        lengths: Callable[[Examples], np.ndarray | None] = lambda examples: None  # noqa: E731
         start = time.monotonic()
         if config.encoder.cache:
-            cache = FeatureCache.open(
+            cache: Any = (WordCache if by_word else FeatureCache).open(
                 encoder.fingerprint,
                 width=encoder.width,
                 precision=config.encoder.precision,
@@ -47,14 +52,21 @@ class FeatureExtraction(Strategy):
             def encode(texts: Sequence[str]) -> np.ndarray:
                 return cache.read(cache.add([texts], bulk))
 
-            def features(examples: Examples) -> Features:
-                rows = cache.add(examples.batches(_TEXTS_AT_ONCE), bulk, total=len(examples))
-                return lambda positions: cache.read(rows[positions])
+            @functools.cache  # of each split, not of each use
+            def rows(examples: Examples) -> np.ndarray:
+                return cache.add(examples.batches(_TEXTS_AT_ONCE), bulk, total=len(examples))
 
+            def features(examples: Examples) -> Features:
+                placed = rows(examples)
+                return lambda positions: cache.read(placed[positions])
+
+            if by_word:  # rows of like length need little padding
+                lengths = lambda examples: cache.lengths(rows(examples))  # noqa: E731
             model, steps_per_call = classifier.network, _STEPS_PER_CALL
         else:
-            encode, features, model, steps_per_call = bulk, text_features, classifier.model, 1
-        features = functools.cache(features)  # of each split, not of each use
+            encode = bulk.padded if by_word else bulk
+            features, model, steps_per_call = text_features, classifier.model, 1
+        features = functools.cache(features)
         features(data.train), features(data.validation)
         if config.encoder.cache:
             features(data.test)  # so that the time to encode is that of all texts
@@ -72,8 +84,13 @@ class FeatureExtraction(Strategy):
             return batches(taken, examples, targets, size, order=order)
 
         def train(examples: Examples) -> tuple[Order, tf.data.Dataset]:
-            order = Order(
-                examples, len(data.labels), balance=config.data.balance, seed=config.seed
+            order = objective.order(
+                examples,
+                len(data.labels),
+                balance=config.data.balance,
+                seed=config.seed,
+                lengths=lengths(examples),
+                batch_size=config.training.batch_size,
             )
             return order, batches_of(examples, order)
 

@@ -7,12 +7,13 @@ import functools
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer.config import ENCODER_LEARNING_RATES
 from tfhub_transfer.data.augmentation import augmented_features
 from tfhub_transfer.data.examples import Dataset, Examples
 from tfhub_transfer.data.pipeline import Features, Order, batches, text_features
 from tfhub_transfer.encoders.bulk import BulkEncoder
+from tfhub_transfer.encoders.bulk_words import BulkWordEncoder
 from tfhub_transfer.encoders.lengths import token_counts
+from tfhub_transfer.strategy_config import ENCODER_LEARNING_RATES
 from tfhub_transfer.training.classifier import Classifier
 from tfhub_transfer.training.groups import rates_of
 from tfhub_transfer.training.objective import Objective
@@ -50,7 +51,7 @@ class FineTuning(Strategy):
             return token_counts(encoder, examples.batches(_TEXTS_AT_ONCE))
 
         def train(examples: Examples) -> tuple[Order, tf.data.Dataset]:
-            order = Order(
+            order = objective.order(
                 examples,
                 len(data.labels),
                 balance=config.data.balance,
@@ -76,4 +77,5 @@ class FineTuning(Strategy):
             run=self.run,
             rate=rate / config.training.learning_rate,
         )
-        return Outcome(progress, 0.0, BulkEncoder(encoder), details=details)
+        encode = BulkWordEncoder(encoder).padded if encoder.by_word else BulkEncoder(encoder)
+        return Outcome(progress, 0.0, encode, details=details)

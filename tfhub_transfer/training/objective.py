@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from tfhub_transfer.data.examples import Dataset, Examples
+from tfhub_transfer.data.pipeline import Order
 from tfhub_transfer.heads.head import Head
 from tfhub_transfer.heads.losses import TruncatedLoss
 
@@ -23,11 +24,13 @@ class Objective:
         loss: of a batch; an example's weight multiplies its own.
         metrics: shown while training, against the same targets.
         targets: (examples, positions int64[n]) to float32[n, ...].
+        order: takes what `Order` takes, and gives what the training rows are gone through by.
     """
 
     loss: keras.losses.Loss
     metrics: tuple[keras.metrics.Metric, ...]
     targets: Callable[[Examples, np.ndarray], np.ndarray]
+    order: Callable[..., Order] = Order
 
     @classmethod
     def ground_truth(cls, head: Head, data: Dataset, *, truncate: float = 0.0) -> Objective:

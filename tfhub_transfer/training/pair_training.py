@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer.config import CONTRASTIVE_LEARNING_RATES, Config
+from tfhub_transfer.config import Config
 from tfhub_transfer.data.augmentation import augment
 from tfhub_transfer.data.examples import Examples
 from tfhub_transfer.data.pairs import PairBatches
@@ -20,6 +20,7 @@ from tfhub_transfer.encoders.layer import HubLayer
 from tfhub_transfer.errors import TrainingError
 from tfhub_transfer.progress import progress
 from tfhub_transfer.runs import Run
+from tfhub_transfer.strategy_config import CONTRASTIVE_LEARNING_RATES
 from tfhub_transfer.training import checkpoint
 from tfhub_transfer.training.groups import rates_of
 from tfhub_transfer.training.optimizer import make_optimizer

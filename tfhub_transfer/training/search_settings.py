@@ -92,6 +92,11 @@ class TuneConfig(Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.task != "classification":
+            raise ConfigError(
+                f"A search compares probabilities of classes: it takes task classification. "
+                f"Received: task {self.task}"
+            )
         self._check_distributed()
         names = [dimension.name for dimension in self.space().dimensions]
         if self.search.tuner == "hyperband":

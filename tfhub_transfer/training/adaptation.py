@@ -1,0 +1,242 @@
+"""Labelled texts of one domain and unlabelled ones of another: a model that works on the other.
+
+Batches hold as many rows of either domain. What is adapted are the head's hidden features, those
+that its last layer sees: in the frozen-encoder case the head's hidden layers learn them, else the
+encoder does too. The parts that look at the domains stand beside the classifier while it trains,
+share its layers, and are thrown away.
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import functools
+import math
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfhub_transfer.config import EPOCHS, Config
+from tfhub_transfer.data.examples import Dataset, Examples
+from tfhub_transfer.data.target_domain import TargetDomain, read_target
+from tfhub_transfer.data.unlabelled import Unlabelled
+from tfhub_transfer.progress import progress
+from tfhub_transfer.registry import STRATEGIES
+from tfhub_transfer.training import checkpoint
+from tfhub_transfer.training.classifier import Classifier
+from tfhub_transfer.training.domain_losses import Coral, DomainAdversarial, OnSource, packed
+from tfhub_transfer.training.domain_order import DomainOrder
+from tfhub_transfer.training.gradient_reversal import GradientReversal
+from tfhub_transfer.training.loop import Progress
+from tfhub_transfer.training.objective import Objective
+from tfhub_transfer.training.strategy import Outcome, Strategy
+
+__all__ = ["Dann", "DeepCoral"]
+
+_TEXTS_AT_ONCE = 1024
+
+
+class _Adaptation(Strategy):
+    """Hands both domains to the student's strategy, with a loss between them.
+
+    The last epoch is kept. The validation rows are of the source, and would choose an epoch that
+    is good there: with `dann` an early one, from before the domains have come together.
+
+    Attributes:
+        tells_domains: whether the first of the further outputs is the logit of the target.
+    """
+
+    tells_domains = False
+
+    def fit(self, classifier: Classifier, data: Dataset) -> Outcome:
+        """Train the classifier as `adaptation.student` would, on both domains."""
+        config, asked = _of_student(self.config), self.config.adaptation
+        column, sources = data.train.column, len(data.train.column)
+        target = read_target(config, data, column)
+        train = _joined(data.train, target.texts)
+        objective = self._objective(classifier, data, sources)
+        order = objective.order(train, len(data.labels), balance=config.data.balance)
+        steps = math.ceil(len(order) / config.training.batch_size) * config.training.max_epochs
+        network = self.network(classifier.network, steps)
+        adapted = Classifier(classifier.head, classifier.encoder, network)
+
+        strategy = STRATEGIES.load(asked.student)(config, self.run, objective)
+        outcome: Outcome = strategy.fit(adapted, dataclasses.replace(data, train=train))
+        on_vectors = asked.student == "feature_extraction" and config.encoder.cache
+        trained = network if on_vectors else adapted.model
+        last = self.run.checkpoints / "last.safetensors"
+        reached = Progress(**checkpoint.load(last, trained, optimizer=False))
+        described = self._measured(adapted, outcome, data, target)
+        return dataclasses.replace(
+            outcome,
+            progress=dataclasses.replace(reached, best_epoch=reached.epoch),
+            notes=(*outcome.notes, *_notes(described, target)),
+            details={**outcome.details, "adaptation": described},
+        )
+
+    @abc.abstractmethod
+    def network(self, network: keras.Model, steps: int) -> keras.Model:
+        """Return a head's layers with the outputs that the loss between the domains is taken of.
+
+        Args:
+            network: float32[B, D] to probabilities, float32[B, C].
+            steps: of the whole training.
+
+        Returns:
+            float32[B, D] to float32[B, C + K], the probabilities first.
+        """
+
+    @abc.abstractmethod
+    def loss(self, inner: keras.losses.Loss, classes: int) -> keras.losses.Loss:
+        """Return the loss of both domains."""
+
+    def describe(self, network: keras.Model) -> dict[str, Any]:
+        """Return what else `metrics.json` says of a training that is over."""
+        del network
+        return {}
+
+    def _objective(self, classifier: Classifier, data: Dataset, sources: int) -> Objective:
+        """Return the loss; rows of the training column from `sources` on are the target's."""
+        classes, column = len(data.labels), data.train.column
+
+        def targets(examples: Examples, positions: np.ndarray) -> np.ndarray:
+            of_target = (examples.rows[positions] >= sources) & (examples.column is column)
+            return packed(examples.targets(classes, positions), of_target)
+
+        return Objective(
+            self.loss(classifier.head.loss(), classes),
+            tuple(OnSource(metric, classes) for metric in classifier.head.metrics()),
+            targets,
+            functools.partial(DomainOrder, sources=len(data.train)),
+        )
+
+    def _measured(
+        self, adapted: Classifier, outcome: Outcome, data: Dataset, target: TargetDomain
+    ) -> dict[str, Any]:
+        """Return what came of it, on test rows of both domains; plain JSON types."""
+        told: dict[str, Any] = {
+            "target": target.name,
+            "target_rows": len(target.texts.rows),
+            "weight": self.config.adaptation.weight,
+            **self.describe(adapted.network),
+        }
+        parts = {"source": data.test, "target": target.test}
+        found = []
+        for name, examples in parts.items():
+            if examples is not None:
+                accuracy, as_target = _tested(adapted, outcome, examples, len(data.labels))
+                told |= {f"{name}_accuracy": accuracy, f"{name}_test_rows": len(examples)}
+                found.append(as_target if name == "target" else 1.0 - as_target)
+        if len(found) == len(parts) and self.tells_domains:
+            # of both alike, however many rows there are of each
+            told["domain_accuracy"] = sum(found) / len(found)
+        return told
+
+
+class Dann(_Adaptation):
+    """Domain-adversarial training: Ganin et al. 2016 (arXiv 1505.07818).
+
+    A classifier with one hidden layer learns to tell the domains apart by the features, and through
+    the gradient reversal layer the features learn that it cannot.
+    """
+
+    tells_domains = True
+
+    def network(self, network: keras.Model, steps: int) -> keras.Model:
+        """Return probabilities and after them the logit that the text is of the target."""
+        asked = self.config.adaptation
+        vector, features, probabilities = _opened(network)
+        reversal = GradientReversal(steps, asked.weight, name="reversal")
+        hidden = keras.layers.Dense(asked.hidden, activation="relu", name="domain_hidden")
+        logit = keras.layers.Dense(1, dtype="float32", name="domain")
+        return _both(vector, probabilities, logit(hidden(reversal(features))))
+
+    def loss(self, inner: keras.losses.Loss, classes: int) -> keras.losses.Loss:
+        """Return the head's loss on the source and the domain classifier's on both."""
+        return DomainAdversarial(inner, classes)
+
+    def describe(self, network: keras.Model) -> dict[str, Any]:
+        """Return lambda as it was at the end."""
+        return {"lambda": float(network.get_layer("reversal").strength())}
+
+
+class DeepCoral(_Adaptation):
+    """Features whose covariances are alike: Sun and Saenko 2016 (arXiv 1607.01719)."""
+
+    def network(self, network: keras.Model, steps: int) -> keras.Model:
+        """Return probabilities and after them the features."""
+        vector, features, probabilities = _opened(network)
+        return _both(vector, probabilities, features)
+
+    def loss(self, inner: keras.losses.Loss, classes: int) -> keras.losses.Loss:
+        """Return the head's loss on the source and the distance between the domains."""
+        return Coral(inner, classes, self.config.adaptation.weight)
+
+
+def _opened(network: keras.Model) -> tuple[Any, Any, Any]:
+    """Return a head's input, the features that its last layer sees, and its output, all anew."""
+    vector = keras.Input(network.input_shape[1:], name="vector")
+    *below, dropout, last = network.layers
+    features = vector
+    for layer in below:
+        features = layer(features)
+    return vector, features, last(dropout(features))
+
+
+def _both(vector: Any, probabilities: Any, further: Any) -> keras.Model:
+    outputs = keras.layers.Concatenate(name="both")([probabilities, further])
+    return keras.Model(vector, outputs, name="head")
+
+
+def _joined(train: Examples, target: Unlabelled) -> Examples:
+    """Return the source's training examples and after them the target's, which have no class."""
+    count = len(target.rows)
+    none = np.zeros((count, *train.labels.shape[1:]), train.labels.dtype)
+    return Examples(
+        column=train.column,
+        rows=np.concatenate([train.rows, target.rows]),
+        labels=np.concatenate([train.labels, none]),
+        ids=np.concatenate([train.ids, np.arange(1, count + 1)]),
+        origin=f"{train.origin} and {target.source}",
+    )
+
+
+def _of_student(config: Config) -> Config:
+    """Return the configuration with the student's number of epochs, all of which it takes."""
+    epochs = config.training.epochs or EPOCHS[config.adaptation.student]
+    training = dataclasses.replace(config.training, epochs=epochs, patience=epochs)
+    return dataclasses.replace(config, training=training)
+
+
+def _tested(
+    adapted: Classifier, outcome: Outcome, examples: Examples, classes: int
+) -> tuple[float, float]:
+    """Return the accuracy of the labels, and the share of rows that are taken for the target's."""
+    (accuracy,) = adapted.head.metrics()
+    as_target = done = 0
+    with progress("Measuring", "texts", len(examples)) as advance:
+        for said in adapted.predict(examples.batches(_TEXTS_AT_ONCE), outcome.encode):
+            positions = np.arange(done, done + len(said))
+            accuracy.update_state(examples.targets(classes, positions), said[:, :classes])
+            as_target += int((said[:, classes] > 0).sum())
+            done += len(said)
+            advance(len(said))
+    return float(accuracy.result()), as_target / done
+
+
+def _notes(told: dict[str, Any], target: TargetDomain) -> list[str]:
+    """Return what a person should read."""
+    notes = [f"The model was adapted to {target.name}, whose labels it did not see.", *target.notes]
+    if "target_accuracy" in told:
+        notes.append(
+            f"Accuracy on {told['target_test_rows']:,} test rows of {target.name}: "
+            f"{told['target_accuracy']:.3f}; on the {told['source_test_rows']:,} of the source: "
+            f"{told['source_accuracy']:.3f}."
+        )
+    if "domain_accuracy" in told:
+        notes.append(
+            f"The domain classifier, which was thrown away, tells the domains of those rows apart "
+            f"with accuracy {told['domain_accuracy']:.3f}; 0.5 is chance."
+        )
+    return notes
