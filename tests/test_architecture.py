@@ -16,6 +16,7 @@ import tfhub_transfer
 ROOT = Path(tfhub_transfer.__file__).parent
 PACKAGE = "tfhub_transfer"
 BASE = {"config", "checks", "dotted", "registry", "errors", "runs", "progress"}
+BASE |= {"strategy_config", "task_config"}
 COMMANDS = {"train", "tune", "evaluate", "export", "predict", "serve", "encoders.__main__"}
 COMMANDS |= {"pretraining.__main__"}
 FOLDERS = {

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
+from tests import tagged
 from tfhub_transfer.config import Config, DataConfig, EvaluationConfig, HeadConfig, TrainingConfig
-from tfhub_transfer.evaluation import experiment
+from tfhub_transfer.evaluation import classification, tagging
 from tfhub_transfer.evaluation.experiment import run_experiment
 from tfhub_transfer.runs import Run
 
@@ -59,7 +60,8 @@ def settings(run: Path, source: Path | str, **changes: Any) -> Config:
 def without_report() -> Iterator[None]:
     """Leave out the runs' reports in this process, which take longer than the training."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(experiment, "write_report", lambda run, **_: None)
+        patch.setattr(classification, "write_report", lambda run, **_: None)
+        patch.setattr(tagging, "write_report", lambda run, page: None)
         yield
 
 
@@ -112,3 +114,31 @@ def copied(run: Run, target: Path) -> Run:
     """Return a copy of a run that may be written to."""
     shutil.copytree(run.path, target)
     return Run(target)
+
+
+@functools.cache
+def _tagger_run(root: Path) -> Run:
+    source = tagged.write_conll(root / "tagged.conll", tagged.sentences(120))
+    with without_report():
+        return run_experiment(tagged.settings(root / "tagger-run", source))
+
+
+@functools.cache
+def _joint_run(root: Path) -> Run:
+    parts = {"train": 60, "valid": 20, "test": 20}
+    sizes = enumerate(parts.items())
+    rows = {name: tagged.sentences(size, seed=seed) for seed, (name, size) in sizes}
+    source = tagged.write_slots(root / "slots", rows)
+    chain = {"crf": True, "scheme": "iobes"}
+    with without_report():
+        return run_experiment(tagged.settings(root / "joint-run", source, tagging=chain))
+
+
+def tagger_run(root: Path) -> Run:
+    """Return a run that finds cities and people, word by word; not to be written to."""
+    return _tagger_run(root)
+
+
+def joint_run(root: Path) -> Run:
+    """Return the same with a CRF and intents, in the scheme IOBES; not to be written to."""
+    return _joint_run(root)

@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _measure(config: EvaluateConfig, run: Run) -> int:
     cli.import_tensorflow()
-    from tfhub_transfer.evaluation.report import print_result
+    from tfhub_transfer.evaluation.page import print_result
     from tfhub_transfer.evaluation.scoring import score_run
 
     output = Path(config.output) if config.output else None

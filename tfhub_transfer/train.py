@@ -16,7 +16,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Imported here: TensorFlow takes seconds, and help and wrong flags should not.
     cli.import_tensorflow()
     from tfhub_transfer.evaluation.experiment import run_experiment
-    from tfhub_transfer.evaluation.report import print_result
+    from tfhub_transfer.evaluation.page import print_result
 
     run = run_experiment(config)
     metrics = run.load_metrics()

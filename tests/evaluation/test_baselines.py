@@ -5,7 +5,7 @@ import csv
 import numpy as np
 import pytest
 
-from tfhub_transfer.config import EvaluationConfig
+from tfhub_transfer.config import Config, EvaluationConfig
 from tfhub_transfer.errors import UnknownNameError
 from tfhub_transfer.evaluation.baselines import (
     class_frequencies,
@@ -32,7 +32,7 @@ PREDICTORS = {"majority": majority, "tfidf_logreg": tfidf_logreg}
 
 
 def test_the_names_are_those_of_the_configuration():
-    assert set(EvaluationConfig().baselines) == PREDICTORS.keys()
+    assert set(Config().evaluation.baselines) == PREDICTORS.keys()
     assert PREDICTORS.keys() < set(BASELINES)
     with pytest.raises(UnknownNameError, match=r"Unknown baseline\. Did you mean 'linear_probe'"):
         EvaluationConfig(baselines=("linear_prob",))

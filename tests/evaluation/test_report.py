@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from tfhub_transfer.evaluation import report as module
+from tfhub_transfer.evaluation import page as module
 from tfhub_transfer.evaluation.metrics import classification_metrics
 from tfhub_transfer.evaluation.report import (
     Report,

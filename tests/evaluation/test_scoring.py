@@ -10,7 +10,7 @@ import pytest
 from tests import trained
 from tfhub_transfer.config import DataConfig
 from tfhub_transfer.errors import DataError, RunError
-from tfhub_transfer.evaluation import scoring
+from tfhub_transfer.evaluation import classification
 from tfhub_transfer.evaluation.scoring import score_run
 from tfhub_transfer.runs import Run
 
@@ -22,7 +22,7 @@ def run(tmp_path, tmp_path_factory) -> Run:
 
 @pytest.fixture
 def no_report(monkeypatch) -> None:
-    monkeypatch.setattr(scoring, "write_report", lambda run, **_: None)
+    monkeypatch.setattr(classification, "write_report", lambda run, **_: None)
 
 
 @pytest.fixture

@@ -5,39 +5,32 @@ from __future__ import annotations
 import contextlib
 import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 from tensorflow.python.util import _pywrap_determinism
 
 from tfhub_transfer.checks import moves_encoder
 from tfhub_transfer.config import Config
 from tfhub_transfer.data.examples import Dataset, Examples
-from tfhub_transfer.data.splits import load
 from tfhub_transfer.errors import TrainingError
-from tfhub_transfer.evaluation.baselines import (
-    Baseline,
-    baseline_rows,
-    measure,
-    ready_baselines,
-)
-from tfhub_transfer.evaluation.metrics import classification_metrics
-from tfhub_transfer.evaluation.predictions import Predictions, Split, sample_texts
-from tfhub_transfer.evaluation.report import Report, most_confident_mistakes, write_report
-from tfhub_transfer.progress import progress
-from tfhub_transfer.registry import STRATEGIES
+from tfhub_transfer.evaluation.page import Page
+from tfhub_transfer.evaluation.task import Task
+from tfhub_transfer.registry import EVALUATIONS, STRATEGIES
 from tfhub_transfer.runs import Run, environment
 from tfhub_transfer.training.classifier import Classifier
 from tfhub_transfer.training.strategy import Outcome
 
-_TEXTS_AT_ONCE = 1024
 _PARITY_TEXTS = 64
-# Probabilities may differ by this between the vectors a head was trained on and the model that is
-# saved: rounding in float32, and bfloat16's 8 bits where they were asked for.
-_PARITY = {"float32": 1e-5, "bfloat16": 0.05}
+# Outputs may differ by this between the vectors a head was trained on and the model that is saved:
+# rounding in float32, and bfloat16's 8 bits where they were asked for. Those of words are logits,
+# and the cache holds their vectors in half precision.
+_PARITY = {
+    "pooled": {"float32": 1e-5, "bfloat16": 0.05},
+    "words": {"float32": 0.05, "bfloat16": 0.5},
+}
 
 
 def run_experiment(config: Config) -> Run:
@@ -55,27 +48,25 @@ def run_experiment(config: Config) -> Run:
     """
     start = time.monotonic()
     run = Run.create(config)
+    task: Task = EVALUATIONS.load(config.task)(config)
     with run.lock():
         if not config.overwrite:
             run.begin(config)
-        data = load(config.data, seed=config.seed, rejected=run.rejected_file)
-        baselines = ready_baselines(config, data)
+        data = task.load(run.rejected_file)
+        baselines = task.ready_baselines(data)
         classifier = new_classifier(config, data)
+        data = task.prepared(data, classifier)
         if config.overwrite:  # a mistyped column or encoder should not cost the run that is there
             run.begin(config)
         outcome = fit_classifier(config, run, classifier, data)
         difference = check_parity(classifier, outcome, data.validation, config.encoder.precision)
         classifier.save(run.model_file)
 
-        targets, probabilities = data.test.labels, probabilities_of(
-            classifier, outcome, data.test
-        )
-        Predictions(
-            Split(data.validation.labels, probabilities_of(classifier, outcome, data.validation)),
-            Split(targets, probabilities),
-            sample_texts(data.validation, config.seed),
-        ).save(run)
-        metrics = _metrics(config, data, classifier, outcome, probabilities, baselines)
+        test, validation = task.rows(data, "test"), task.rows(data, "validation")
+        task.settle(classifier, validation, outcome.encode)
+        answers = task.answer(classifier, test, outcome.encode)
+        task.keep(run, data, task.answer(classifier, validation, outcome.encode), answers)
+        metrics = _metrics(task, data, classifier, outcome, answers, baselines)
         metrics["parity"] = difference
         metrics["timing"] = {
             "encode_s": round(outcome.encode_seconds, 3),
@@ -83,28 +74,20 @@ def run_experiment(config: Config) -> Run:
             "total_s": round(time.monotonic() - start, 3),
         }
         run.write_json("metrics.json", metrics)
-        write_report(
-            run,
-            result=Report(
-                title=f"{data.name} with {classifier.encoder.encoder.name}",
-                labels=data.labels,
-                targets=targets,
-                probabilities=probabilities,
-                metrics=metrics,
-                baselines=metrics["baselines"],
-                config=config.to_dict(),
-                history=outcome.progress.history,
-                mistakes=most_confident_mistakes(
-                    data.test.texts, targets, probabilities, data.labels, data.test.ids
-                ),
-                data_summary=metrics["data_summary"],
-                notes=tuple(metrics["notes"]),
-                command=f"python -m tfhub_transfer.train --config "
-                f"{shlex.quote(str(run.config_file))} --run NEW_DIRECTORY",
-                environment=environment(),
-                timing=metrics["timing"],
-            ),
+        page = Page(
+            title=f"{data.name} with {classifier.encoder.encoder.name}",
+            metrics=metrics,
+            baselines=metrics["baselines"],
+            config=config.to_dict(),
+            history=outcome.progress.history,
+            data_summary=metrics["data_summary"],
+            notes=tuple(metrics["notes"]),
+            command=f"python -m tfhub_transfer.train --config "
+            f"{shlex.quote(str(run.config_file))} --run NEW_DIRECTORY",
+            environment=environment(),
+            timing=metrics["timing"],
         )
+        task.write_report(run, page, classifier, test, answers)
     return run
 
 
@@ -119,7 +102,7 @@ def new_classifier(
         encoder: one that was loaded as `config.encoder` asks for it; loaded anew by default.
     """
     keras.utils.set_random_seed(config.seed)
-    return Classifier.build(config, data.labels, multi_label=data.multi_label, encoder=encoder)
+    return Classifier.build(config, data.labels, encoder=encoder, **data.facts)
 
 
 def fit_classifier(config: Config, run: Run, classifier: Classifier, data: Dataset) -> Outcome:
@@ -133,18 +116,6 @@ def fit_classifier(config: Config, run: Run, classifier: Classifier, data: Datas
     """
     with _determinism(classifier.encoder.repeatable):
         return STRATEGIES.load(config.training.strategy)(config, run).fit(classifier, data)
-
-
-def probabilities_of(
-    classifier: Classifier, outcome: Outcome, examples: Examples
-) -> np.ndarray:
-    """Return what a trained classifier says of examples, float32[N, C]."""
-    parts = []
-    with progress("Predicting", "texts", len(examples)) as advance:
-        for part in classifier.predict(examples.batches(_TEXTS_AT_ONCE), outcome.encode):
-            parts.append(part)
-            advance(len(part))
-    return np.concatenate(parts)
 
 
 @contextlib.contextmanager
@@ -164,45 +135,37 @@ def check_parity(
     """Compare the strings-in model with the way the head was trained, on real texts.
 
     Returns:
-        The largest difference between two probabilities.
+        The largest difference between two outputs.
 
     Raises:
         TrainingError: it is more than rounding explains.
     """
-    texts = examples.texts(np.arange(min(_PARITY_TEXTS, len(examples))))
-    whole = classifier.model(tf.constant(texts), training=False).numpy()
+    texts = examples.encodable(np.arange(min(_PARITY_TEXTS, len(examples))))
+    whole = classifier.whole(texts)
     (parts,) = classifier.predict([texts], outcome.encode)
-    difference = float(np.abs(whole - parts).max())
-    if not difference <= _PARITY[precision]:
+    # what is equal may be the infinity that a CRF forbids with
+    differs = whole != parts
+    difference = float(np.abs(whole[differs] - parts[differs]).max(initial=0.0))
+    allowed = _PARITY["words" if classifier.encoder.by_word else "pooled"][precision]
+    if not difference <= allowed:
         raise TrainingError(
-            f"The model to be saved differs from the one that was trained: probabilities of "
-            f"{len(texts)} texts should agree to {_PARITY[precision]:g}. A damaged feature cache "
+            f"The model to be saved differs from the one that was trained: its outputs for "
+            f"{len(texts)} texts should agree to {allowed:g}. A damaged feature cache "
             f"does this; --encoder.cache false trains without it. Received: {difference:g}"
         )
     return difference
 
 
-def _summary(data: Dataset) -> dict[str, Any]:
-    """Return the data set's summary as a report takes it, the classes by their names."""
-    summary = dict(data.summary)
-    splits = {}
-    for name in ("train", "validation", "test"):
-        split = summary.pop(name)
-        counts = dict(zip(data.labels, split["class_counts"], strict=True))
-        splits[name] = {**split, "class_counts": counts}
-    return {"splits": splits, **summary}
-
-
 def _metrics(
-    config: Config,
+    task: Task,
     data: Dataset,
     classifier: Classifier,
     outcome: Outcome,
-    probabilities: np.ndarray,
-    baselines: dict[str, Baseline],
+    answers: Any,
+    baselines: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Return `metrics.json` but for the timing."""
-    progress, spec = outcome.progress, classifier.encoder.encoder.spec
+    config, progress, spec = task.config, outcome.progress, classifier.encoder.encoder.spec
     notes = [*data.notes, *outcome.notes]
     if moves_encoder(config) and not classifier.encoder.repeatable:
         notes.append(
@@ -214,17 +177,20 @@ def _metrics(
             f"the same command with --resume continues it."
         )
     best = progress.history[progress.best_epoch - 1]
+    test = task.measure(
+        classifier, task.rows(data, "test"), answers, bootstrap=config.evaluation.bootstrap
+    )
     # who pressed Ctrl-C does not want to wait for baselines
-    fitted = _fitted(baselines, config, data, notes) if progress.finished else {}
+    fitted, told = task.fit_baselines(baselines if progress.finished else {}, data)
     return {
         "task": config.task,
         "data": data.name,
-        "data_summary": _summary(data),
+        "data_summary": task.summary(data),
         "encoder": classifier.encoder.encoder.name,
         "encoder_licence": spec.licence if spec else None,
         "strategy": config.training.strategy,
         "labels": list(data.labels),
-        "multi_label": data.multi_label,
+        **{name: getattr(classifier.head, name) for name in classifier.head.facts},
         "finished": progress.finished,
         "epochs": progress.epoch,
         "best_epoch": progress.best_epoch,
@@ -233,28 +199,8 @@ def _metrics(
             "loss": best["val_loss"],
             "accuracy": best["val_accuracy"],
         },
-        "test": classification_metrics(
-            data.test.labels,
-            probabilities,
-            data.labels,
-            bootstrap=config.evaluation.bootstrap,
-            seed=config.seed,
-        ),
+        "test": test,
         **outcome.details,
         "baselines": fitted,
-        "notes": notes,
-    }
-
-
-def _fitted(
-    baselines: dict[str, Baseline], config: Config, data: Dataset, notes: list[str]
-) -> dict[str, Any]:
-    """Return the measures of the baselines, fitted on the same training rows."""
-    if not baselines:
-        return {}
-    train, told = baseline_rows(config, data)
-    notes += told
-    return {
-        name: measure(baseline, config, data, train).metrics
-        for name, baseline in baselines.items()
+        "notes": [*notes, *told],
     }

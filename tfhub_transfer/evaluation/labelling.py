@@ -7,13 +7,14 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, TextIO
 
 from tfhub_transfer.data.lines import FORMATS, Format, batched, read_records
 from tfhub_transfer.errors import ConfigError, DataError
 from tfhub_transfer.progress import progress
+from tfhub_transfer.registry import LABELLERS
 from tfhub_transfer.runs import Run, atomic_path, config_from_dict
 from tfhub_transfer.training.classifier import Classifier
 
@@ -28,7 +29,7 @@ def label_stream(
     text_column: str | None = None,
     batch_size: int = 256,
 ) -> int:
-    """Label each record of `input` and write it to `output` with `label`, `score` and more.
+    """Label each record of `input` and write it to `output` with what the model says of it.
 
     A file is written under a temporary name, so that one that is there is whole.
 
@@ -37,7 +38,8 @@ def label_stream(
         input: a file, or `-` for standard input.
         output: a file, or `-` for standard output.
         input_format: when the suffix does not tell.
-        output_format: `jsonl` with every class's probability, or `csv`.
+        output_format: `jsonl` with all that the model says, or `csv` with what fits into cells; see
+            `evaluation.labellers`.
         text_column: of the texts; that of the run's own data when not given.
         batch_size: texts labelled together.
 
@@ -53,16 +55,16 @@ def label_stream(
     target = output_format or ("csv" if output.endswith(".csv") else "jsonl")
     opened = Run.open(run)
     classifier = Classifier.load(opened)
-    own_column = config_from_dict(opened.load_config()).data.text_column
+    config = config_from_dict(opened.load_config())
+    label = LABELLERS.load(config.task)(classifier)
     done = 0
     with _reading(input) as lines, _writing(output) as sink, progress("Labelling", "texts") as tick:
-        write = _Csv(sink) if target == "csv" else _Jsonl(sink)
-        column = "text" if source == "lines" else text_column or own_column
+        write = _Csv(sink, label.cells) if target == "csv" else _Jsonl(sink)
+        column = "text" if source == "lines" else text_column or config.data.text_column
         records = read_records(lines, source, column, "standard input" if input == "-" else input)
         for batch in batched(records, batch_size):
-            (probabilities,) = classifier.predict([[text for _, text in batch]])
-            decoded = classifier.head.decode(probabilities)
-            for (record, _), result in zip(batch, decoded, strict=True):
+            answers = label([text for _, text in batch])
+            for (record, _), result in zip(batch, answers, strict=True):
                 write(_renamed(record, result), result)
             sink.flush()
             done += len(batch)
@@ -71,7 +73,7 @@ def label_stream(
 
 
 def _renamed(record: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:
-    """Keep a column of the input that is called `label`, under a name that is free."""
+    """Keep a column of the input that is called as one of ours, under a name that is free."""
     renamed = {}
     for name, value in record.items():
         free = name
@@ -90,14 +92,12 @@ class _Jsonl:
 
 
 class _Csv:
-    def __init__(self, sink: IO[str]):
-        self._sink = sink
+    def __init__(self, sink: IO[str], cells: Callable[[dict[str, Any]], dict[str, str]]):
+        self._sink, self._cells = sink, cells
         self._writer: csv.DictWriter[str] | None = None
 
     def __call__(self, record: dict[str, Any], result: dict[str, Any]) -> None:
-        label = result["label"]
-        label = "|".join(label) if isinstance(label, list) else label
-        row = {**record, "label": label, "score": f"{result['score']:.6f}"}
+        row = {**record, **self._cells(result)}
         if self._writer is None:
             self._writer = csv.DictWriter(
                 self._sink, list(row), lineterminator="\n", extrasaction="ignore"

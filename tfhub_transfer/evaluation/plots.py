@@ -29,6 +29,10 @@ NAMES = {
     "tfidf_logreg": "TF-IDF + log. regression",
     "linear_probe": "Linear probe",
     "textblob": "TextBlob polarity",
+    "crf_features": "CRF on word shapes",
+    "hmm": "Hidden Markov model",
+    "frequent_tag": "Most frequent tag",
+    "tfidf_window": "TF-IDF window",
 }
 _WITH_NUMBERS = 12
 _WITH_NAMES = 40
@@ -37,25 +41,57 @@ _CURVE_POINTS = 200
 
 
 @styled
-def result_bars(metrics: Mapping[str, Any], baselines: Mapping[str, Mapping[str, Any]]) -> Figure:
-    """Draw the accuracies of the model and of each baseline with their 95% intervals."""
+def result_bars(
+    metrics: Mapping[str, Any],
+    baselines: Mapping[str, Mapping[str, Any]],
+    key: str = "accuracy",
+    name: str = "Accuracy",
+) -> Figure:
+    """Draw a measure of the model and of each baseline with their 95% intervals.
+
+    Args:
+        metrics: of the model on the test rows.
+        baselines: those of each baseline.
+        key: of the measure.
+        name: of the measure, on the axis.
+    """
     rows = [("model", metrics), *baselines.items()]
     figure, axes = figure_of(height=1.5 + 0.45 * len(rows))
-    for y, (name, row) in enumerate(reversed(rows)):
-        low, high = row["ci95"]["accuracy"]
-        axes.barh(y, row["accuracy"], height=0.62, color=COLOURS[0] if name == "model" else GREY)
+    for y, (who, row) in enumerate(reversed(rows)):
+        low, high = row["ci95"][key]
+        axes.barh(y, row[key], height=0.62, color=COLOURS[0] if who == "model" else GREY)
         axes.plot([low, high], [y, y], color=INK, linewidth=1.6, marker="|", markersize=9)
-        axes.text(high + 0.015, y, f"{row['accuracy']:.3f}", va="center")
-    axes.set_yticks(range(len(rows)), [NAMES.get(name, name) for name, _ in reversed(rows)])
+        axes.text(high + 0.015, y, f"{row[key]:.3f}", va="center")
+    axes.set_yticks(range(len(rows)), [NAMES.get(who, who) for who, _ in reversed(rows)])
     axes.grid(axis="y", visible=False)
-    axes.set(xlim=(0, 1.1), xticks=np.linspace(0, 1, 6), xlabel="Accuracy (line: 95% interval)")
-    best = max(baselines.values(), key=lambda row: row["accuracy"], default=None)
+    axes.set(xlim=(0, 1.1), xticks=np.linspace(0, 1, 6), xlabel=f"{name} (line: 95% interval)")
+    best = max(baselines.values(), key=lambda row: row[key], default=None)
     if best is None:
-        axes.set_title(f"Accuracy {metrics['accuracy']:.3f}")
+        axes.set_title(f"{name} {metrics[key]:.3f}")
     else:
-        points = 100 * (metrics["accuracy"] - best["accuracy"])
+        points = 100 * (metrics[key] - best[key])
         side = "above" if points >= 0 else "below"
         axes.set_title(f"{abs(points):.1f} points {side} the best baseline")
+    return figure
+
+
+@styled
+def type_bars(per_type: Mapping[str, Mapping[str, Any]]) -> Figure:
+    """Draw precision, recall and F1 of each type of entity, the most frequent type first."""
+    types = sorted(per_type, key=lambda name: -per_type[name]["support"])[:_WITH_NAMES]
+    figure, axes = figure_of(height=1.6 + 0.5 * len(types))
+    for y, name in enumerate(reversed(types)):
+        row = per_type[name]
+        axes.barh(y, row["f1"], height=0.62, color=COLOURS[0], label="F1" if not y else None)
+        axes.plot(row["precision"], y, "o", color=COLOURS[4], label="Precision" if not y else None)
+        axes.plot(row["recall"], y, "D", color=COLOURS[2], label="Recall" if not y else None)
+        axes.text(1.02, y, f"{row['f1']:.3f}", va="center")
+    names = [f"{short(name)} ({per_type[name]['support']:,})" for name in reversed(types)]
+    axes.set_yticks(range(len(types)), names)
+    axes.grid(axis="y", visible=False)
+    axes.set(xlim=(0, 1.12), xticks=np.linspace(0, 1, 6), xlabel="Share")
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
+    axes.set_title("Type by type (entities in the test rows)", pad=28)
     return figure
 
 

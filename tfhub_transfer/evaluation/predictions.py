@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,7 +58,7 @@ class Predictions:
         }
         with atomic_path(run.path / _ARRAYS) as temporary:
             np.savez_compressed(temporary, **arrays)
-        run.write_text(_TEXTS, json.dumps(self.texts, ensure_ascii=False, indent=1) + "\n")
+        save_texts(run, self.texts)
 
     @classmethod
     def load(cls, run: Run) -> Predictions:
@@ -72,15 +73,40 @@ class Predictions:
                     split: Split(arrays[f"{split}_targets"], arrays[f"{split}_probabilities"])
                     for split in ("validation", "test")
                 }
-            texts = json.loads((run.path / _TEXTS).read_text(encoding="utf-8"))
-            if not (isinstance(texts, list) and all(isinstance(text, str) for text in texts)):
-                raise ValueError(f"{_TEXTS} should be a list of texts")
+            texts = _read_texts(run)
         except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise RunError(
                 f"The run's predictions, {_ARRAYS} and {_TEXTS}, cannot be read ({error}); "
                 f"training writes them at its end. Received: {run.path}"
             ) from error
-        return cls(**splits, texts=tuple(texts))
+        return cls(**splits, texts=texts)
+
+
+def save_texts(run: Run, texts: Sequence[str]) -> None:
+    """Write `validation_texts.json`."""
+    run.write_text(_TEXTS, json.dumps(list(texts), ensure_ascii=False, indent=1) + "\n")
+
+
+def load_texts(run: Run) -> tuple[str, ...]:
+    """Read `validation_texts.json`.
+
+    Raises:
+        RunError: it is missing or damaged.
+    """
+    try:
+        return _read_texts(run)
+    except (OSError, ValueError) as error:
+        raise RunError(
+            f"The run's {_TEXTS} cannot be read ({error}); training writes it at its end. "
+            f"Received: {run.path}"
+        ) from error
+
+
+def _read_texts(run: Run) -> tuple[str, ...]:
+    texts = json.loads((run.path / _TEXTS).read_text(encoding="utf-8"))
+    if not (isinstance(texts, list) and all(isinstance(text, str) for text in texts)):
+        raise ValueError(f"{_TEXTS} should be a list of texts")
+    return tuple(texts)
 
 
 def sample_texts(examples: Examples, seed: int) -> tuple[str, ...]:

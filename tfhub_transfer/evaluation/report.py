@@ -1,88 +1,45 @@
-"""One page about one run: a self-contained `report.html`, and the terminal's short form of it."""
+"""One page about a classifier: a self-contained `report.html`, and the terminal's short form."""
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
-import jinja2
 import numpy as np
-from markupsafe import Markup
 from matplotlib.figure import Figure
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from tfhub_transfer.evaluation import plots
 from tfhub_transfer.evaluation.bootstrap import Array
 from tfhub_transfer.evaluation.metrics import check_predictions, predict
-from tfhub_transfer.evaluation.style import to_svg, write_png
+from tfhub_transfer.evaluation.page import Page, write_page
 from tfhub_transfer.evaluation.verdict import compare, verdict
-from tfhub_transfer.runs import Run, as_yaml, atomic_path
+from tfhub_transfer.runs import Run
 
 __all__ = [
     "Report",
     "most_confident_mistakes",
-    "page_template",
     "result_table",
     "verdict",
     "write_report",
 ]
 
-LARGEST_SVG = 400_000
-"""Characters; a figure of more goes into the page as PNG."""
-
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Report:
-    """What a report is written from.
+class Report(Page):
+    """What a classifier's report is written from.
 
     Attributes:
-        title: of the page.
         labels: C class names.
         targets: of the test rows: int[N] class indices, or 0/1 [N, C].
         probabilities: of the test rows: float[N, C].
-        metrics: what `metrics.json` holds, whole.
-        baselines: name to the metrics of each baseline on the same test rows.
-        config: the settings of the run.
-        history: one dict per epoch: `epoch`, `loss`, `val_loss`, ...
-        mistakes: as `most_confident_mistakes` returns them.
-        data_summary: as `Dataset.summary` holds it; what is missing is left out of the page.
-        notes: sentences that a reader should not miss.
-        command: repeats the run.
-        environment: package versions and hardware.
-        timing: seconds by step.
     """
 
-    title: str
     labels: Sequence[str]
     targets: Array
     probabilities: Array
-    metrics: Mapping[str, Any]
-    baselines: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    config: Mapping[str, Any] = field(default_factory=dict)
-    history: Sequence[Mapping[str, Any]] = ()
-    mistakes: Sequence[Mapping[str, Any]] = ()
-    data_summary: Mapping[str, Any] = field(default_factory=dict)
-    notes: Sequence[str] = ()
-    command: str = ""
-    environment: Mapping[str, Any] = field(default_factory=dict)
-    timing: Mapping[str, float] = field(default_factory=dict)
-
-
-def page_template(name: str) -> jinja2.Template:
-    """Return the template of a page of this folder; what it is rendered with is escaped."""
-    templates = jinja2.Environment(
-        loader=jinja2.PackageLoader("tfhub_transfer.evaluation", "."),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    return templates.get_template(name)
 
 
 def write_report(run: Run, *, result: Report) -> None:
@@ -96,28 +53,19 @@ def write_report(run: Run, *, result: Report) -> None:
         DataError: targets and probabilities do not fit each other.
     """
     targets, probabilities = check_predictions(result.targets, result.probabilities, result.labels)
-    embedded = {}
-    for name, figure in _figures(result, targets, probabilities):
-        png = run.plots / f"{name}.png"
-        with atomic_path(png) as temporary:
-            write_png(figure, temporary)
-        embedded[name] = _embed(figure, name, png)
-
     metrics = {**result.metrics, "baselines": result.baselines}
     comparison = compare(metrics)
-    page = page_template("report.html.j2").render(
-        result=result,
-        test=result.metrics["test"],
+    write_page(
+        run,
+        "report.html.j2",
+        result,
+        _figures(result, targets, probabilities),
         rows=list(result_rows(metrics)),
         verdict=verdict(metrics),
         outcome=comparison.outcome if comparison else "undecided",
-        figures=embedded,
         multi_label=targets.ndim == 2,
         confused=most_confused(result.metrics["test"]["confusion_matrix"], result.labels),
-        config=as_yaml(result.config),
     )
-    # a text may hold half a surrogate pair, which UTF-8 has no form for
-    run.write_text(run.report_file.name, page.encode("utf-8", "replace").decode("utf-8"))
 
 
 def most_confident_mistakes(
@@ -219,15 +167,6 @@ def result_table(metrics: Mapping[str, Any]) -> Table:
     return table
 
 
-def print_result(metrics: Mapping[str, Any], report: Path) -> None:
-    """Print the notes, the result table and where the report is, for a person at a terminal."""
-    console = Console()
-    for note in metrics["notes"]:
-        console.print(f"note: {note}", markup=False, highlight=False)
-    console.print(result_table(metrics))
-    console.print(f"report: {report}", markup=False, highlight=False, soft_wrap=True)
-
-
 def _figures(result: Report, targets: Array, probabilities: Array) -> Iterator[tuple[str, Figure]]:
     """Yield (file name, figure) of all that there is data for."""
     test, labels = result.metrics["test"], result.labels
@@ -244,13 +183,3 @@ def _figures(result: Report, targets: Array, probabilities: Array) -> Iterator[t
         yield "class_balance", plots.class_balance(splits)
     if any(split.get("words") for split in splits.values()):
         yield "text_lengths", plots.text_lengths(splits)
-
-
-def _embed(figure: Figure, name: str, png: Path) -> Markup:
-    """Return the figure as markup that needs no other file."""
-    title = " / ".join(filter(None, (axes.get_title(loc="left") for axes in figure.axes)))
-    svg = to_svg(figure, name, title)
-    if len(svg) <= LARGEST_SVG:
-        return Markup(svg)
-    data = base64.b64encode(png.read_bytes()).decode("ascii")
-    return Markup('<img alt="{}" src="data:image/png;base64,{}">').format(title, data)

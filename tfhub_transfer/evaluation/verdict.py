@@ -12,8 +12,19 @@ RIVALS = {
     "linear_probe": "logistic regression on the frozen encoder's vectors",
     "textblob": "TextBlob's polarity",
     "majority": "the majority class",
+    "crf_features": "a CRF on word shapes",
+    "hmm": "a hidden Markov model",
+    "frequent_tag": "each word's most frequent tag",
+    "tfidf_window": "the window of words closest to the question's",
 }
 """Baselines by how much they have to say; the first one that was fitted is the rival."""
+
+MEASURES = {
+    "classification": ("accuracy", "accuracy"),
+    "tagging": ("f1", "entity F1"),
+    "span": ("f1", "F1"),
+}
+"""What a task is judged by: a key of the measures, and its name in a sentence."""
 
 # Below this no difference that matters shows: one row of 50 is two points of accuracy.
 FEW_ROWS = 50
@@ -21,7 +32,7 @@ FEW_ROWS = 50
 
 @dataclass(frozen=True)
 class Comparison:
-    """The model's accuracy less a baseline's, as fractions.
+    """The model's accuracy, or what its task is judged by, less a baseline's, as fractions.
 
     Attributes:
         rival: the baseline's name in a sentence.
@@ -46,7 +57,7 @@ class Comparison:
 def compare(metrics: Mapping[str, Any]) -> Comparison | None:
     """Compare the model with the strongest kind of baseline that was fitted.
 
-    The difference's interval comes from the two accuracies' own intervals (Zou and Donner 2008,
+    The difference's interval comes from the two measures' own intervals (Zou and Donner 2008,
     doi:10.1002/sim.3095), as if the two had been measured on different rows. They were measured on
     the same rows and tend to fail on the same ones, so the interval is, if anything, too wide.
 
@@ -60,15 +71,16 @@ def compare(metrics: Mapping[str, Any]) -> Comparison | None:
     rival = next((name for name in RIVALS if name in baselines), None)
     if rival is None:
         return None
+    key, _ = _measure(metrics)
     ours, theirs = metrics["test"], baselines[rival]
-    difference = ours["accuracy"] - theirs["accuracy"]
-    our_low, our_high = ours["ci95"]["accuracy"]
-    their_low, their_high = theirs["ci95"]["accuracy"]
+    difference = ours[key] - theirs[key]
+    our_low, our_high = ours["ci95"][key]
+    their_low, their_high = theirs["ci95"][key]
     return Comparison(
         rival=RIVALS[rival],
         difference=difference,
-        low=difference - math.hypot(ours["accuracy"] - our_low, their_high - theirs["accuracy"]),
-        high=difference + math.hypot(our_high - ours["accuracy"], theirs["accuracy"] - their_low),
+        low=difference - math.hypot(ours[key] - our_low, their_high - theirs[key]),
+        high=difference + math.hypot(our_high - ours[key], theirs[key] - their_low),
     )
 
 
@@ -85,17 +97,18 @@ def verdict(metrics: Mapping[str, Any]) -> str:
             "(--evaluation.baselines)."
         )
 
-    ours, rival = metrics["test"], comparison.rival
-    if ours["n"] < FEW_ROWS:
+    key, name = _measure(metrics)
+    rival, rows, ours = comparison.rival, metrics["test"]["n"], metrics["test"][key]
+    if rows < FEW_ROWS:
         return (
-            f"Too few test rows to tell the encoder from {rival}: accuracy {ours['accuracy']:.3f} "
-            f"against {ours['accuracy'] - comparison.difference:.3f} on {ours['n']} rows. "
+            f"Too few test rows to tell the encoder from {rival}: {name} {ours:.3f} "
+            f"against {ours - comparison.difference:.3f} on {rows} rows. "
             f"A hundred and more would begin to show a difference."
         )
     encoder = f"The encoder ({metrics['encoder']})" if metrics.get("encoder") else "The encoder"
     scale = (
-        f"accuracy {ours['accuracy']:.3f} against {ours['accuracy'] - comparison.difference:.3f} "
-        f"on {ours['n']:,} test rows, a difference of {100 * comparison.difference:+.1f} points "
+        f"{name} {ours:.3f} against {ours - comparison.difference:.3f} "
+        f"on {rows:,} test rows, a difference of {100 * comparison.difference:+.1f} points "
         f"(95% interval {100 * comparison.low:+.1f} to {100 * comparison.high:+.1f})"
     )
     if comparison.outcome == "wins":
@@ -106,6 +119,10 @@ def verdict(metrics: Mapping[str, Any]) -> str:
         f"{encoder} does not beat {rival} by more than chance can explain: {scale}; "
         f"more test rows would settle it, {_advice(metrics)} may change it."
     )
+
+
+def _measure(metrics: Mapping[str, Any]) -> tuple[str, str]:
+    return MEASURES[metrics.get("task", "classification")]
 
 
 def _advice(metrics: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from tfhub_transfer.evaluation.page import page_template
 from tfhub_transfer.evaluation.protocols import plots
 from tfhub_transfer.evaluation.protocols.grid import Protocol
 from tfhub_transfer.evaluation.protocols.table import (
@@ -23,7 +24,6 @@ from tfhub_transfer.evaluation.protocols.table import (
     as_markdown,
     cells_of,
 )
-from tfhub_transfer.evaluation.report import page_template
 from tfhub_transfer.evaluation.style import to_svg, write_png
 from tfhub_transfer.runs import Run, as_yaml, atomic_path, environment
 

@@ -111,7 +111,7 @@ def _measure_baseline(cell: Cell, run: Run) -> None:
     config = dataclasses.replace(cell.config, run=str(run.path))
     run.write_config(config)
     run.write_environment(config.seed)
-    data = _loaded(config.data, config.seed)
+    data = _loaded(config.data, config.seed, config.adaptation.labels)
     ((_, baseline),) = ready_baselines(config, data).items()
     train, notes = baseline_rows(config, data)
     start = time.monotonic()
@@ -154,7 +154,8 @@ def _time_predictions(cell: Cell, cells: Sequence[Cell], output: Path) -> None:
                                             for other in alike):
         return
     run, config = Run(output / alike[0].path), alike[0].config
-    texts = _some_texts(_loaded(config.data, config.seed).test, config.seed)
+    data = _loaded(config.data, config.seed, config.adaptation.labels)
+    texts = _some_texts(data.test, config.seed)
     classifier = Classifier.load(run)
     list(classifier.predict([texts]))  # traces
     seconds: list[float] = []
@@ -182,9 +183,9 @@ def _some_texts(examples: Examples, seed: int) -> list[str]:
 
 
 @functools.lru_cache(maxsize=1)
-def _loaded(config: DataConfig, seed: int) -> Dataset:
+def _loaded(config: DataConfig, seed: int, names: str | None) -> Dataset:
     """Return a data set; the baselines of one draw follow each other."""
-    return load(config, seed=seed)
+    return load(config, seed=seed, labels=names)
 
 
 class _Clock:

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from tfhub_transfer.evaluation.report import page_template, print_result
+from tfhub_transfer.evaluation.page import page_template, print_result
 from tfhub_transfer.evaluation.search import plots
 from tfhub_transfer.evaluation.search.directory import SETTINGS
 from tfhub_transfer.evaluation.search.importance import Importances

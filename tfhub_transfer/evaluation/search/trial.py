@@ -21,11 +21,8 @@ from tfhub_transfer.data.examples import Dataset
 from tfhub_transfer.data.splits import load
 from tfhub_transfer.errors import ConfigError
 from tfhub_transfer.evaluation.calibration import calibrated_log_loss
-from tfhub_transfer.evaluation.experiment import (
-    fit_classifier,
-    new_classifier,
-    probabilities_of,
-)
+from tfhub_transfer.evaluation.classification import Classification
+from tfhub_transfer.evaluation.experiment import fit_classifier, new_classifier
 from tfhub_transfer.evaluation.metrics import predict
 from tfhub_transfer.evaluation.predictions import Split
 from tfhub_transfer.evaluation.search.result import TrialResult
@@ -131,7 +128,9 @@ class TrialRunner:
         progress = outcome.progress
         if not (progress.finished or limit.reached(progress.epoch)):
             raise KeyboardInterrupt  # of which the training has made the best
-        probabilities = probabilities_of(classifier, outcome, data.validation)
+        task = Classification(config)
+        rows = task.rows(data, "validation")
+        probabilities = task.answer(classifier, rows, outcome.encode)
         targets = data.validation.labels
         before = drawn.parent[1] if drawn.parent else 0
         of_rounds = drawn.epochs is not None and progress.epoch >= drawn.epochs
@@ -160,12 +159,13 @@ class TrialRunner:
 
 
 def _data(config: Config) -> Dataset:
-    return _without_test_labels(dataclasses.replace(config.data, **_SAME_ROWS), config.seed)
+    same = dataclasses.replace(config.data, **_SAME_ROWS)
+    return _without_test_labels(same, config.seed, config.adaptation.labels)
 
 
 @functools.lru_cache(maxsize=1)
-def _without_test_labels(config: DataConfig, seed: int) -> Dataset:
-    data = load(config, seed=seed)
+def _without_test_labels(config: DataConfig, seed: int, names: str | None) -> Dataset:
+    data = load(config, seed=seed, labels=names)
     labels = np.zeros_like(data.test.labels)
     return dataclasses.replace(data, test=dataclasses.replace(data.test, labels=labels))
 

@@ -1,0 +1,81 @@
+"""Raw text in, words, tags and entities out, as `predict` writes them."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import pytest
+
+from tests.trained import joint_run, tagger_run
+from tfhub_transfer.evaluation import word_chunks
+from tfhub_transfer.evaluation.labelling import label_stream
+from tfhub_transfer.training.classifier import Classifier
+
+TEXTS = ["Please call Ada Lovelace.", "", "book flights to 😀 Oslo", "   "]
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory):
+    """What the joint run says of TEXTS."""
+    folder = tmp_path_factory.mktemp("labelled")
+    (folder / "in.txt").write_text("\n".join(TEXTS) + "\n", encoding="utf-8")
+    run = joint_run(tmp_path_factory.getbasetemp())
+    assert label_stream(str(run.path), str(folder / "in.txt"), str(folder / "out.jsonl")) == 4
+    return [json.loads(line) for line in (folder / "out.jsonl").read_text("utf-8").splitlines()]
+
+
+def test_words_tags_and_entities(answers):
+    names = ["text", "words", "tags", "scores", "entities", "intent", "intent_score", "intents"]
+    assert [list(answer) for answer in answers] == [names] * 4
+    assert [answer["text"] for answer in answers] == TEXTS
+    assert answers[0]["words"] == ["Please", "call", "Ada", "Lovelace", "."]
+    assert [answer["words"] for answer in answers[1::2]] == [[], []]
+    for answer in answers:
+        assert len(answer["words"]) == len(answer["tags"]) == len(answer["scores"])
+        for entity in answer["entities"]:
+            assert list(entity) == ["type", "text", "start", "end", "score"]
+            assert answer["text"][entity["start"] : entity["end"]] == entity["text"]
+            assert 0 < entity["score"] <= 1
+    found = [(entity["type"], entity["text"]) for entity in answers[0]["entities"]]
+    assert ("person", "Ada Lovelace") in found
+    assert ("city", "Oslo") in [(e["type"], e["text"]) for e in answers[2]["entities"]]
+
+
+def test_the_intent_is_the_likeliest(answers):
+    for answer in answers:
+        assert list(answer["intents"]) == ["call", "flight"]
+        assert answer["intents"][answer["intent"]] == answer["intent_score"]
+        assert answer["intent_score"] == max(answer["intents"].values())
+
+
+def test_csv_has_entities_as_json(tmp_path, tmp_path_factory):
+    (tmp_path / "in.csv").write_text('id,text,intent\n1,"call ""Ada Lovelace"", now",mine\n')
+    for run, more in [(joint_run, ["intent", "intent_score"]), (tagger_run, [])]:
+        path = run(tmp_path_factory.getbasetemp()).path
+        label_stream(str(path), str(tmp_path / "in.csv"), str(tmp_path / "out.csv"))
+        with (tmp_path / "out.csv").open(newline="") as file:
+            (row,) = csv.DictReader(file)
+        own = "input_intent" if more else "intent"
+        assert list(row) == ["id", "text", own, "entities", *more]
+        assert row[own] == "mine"
+        (entity,) = json.loads(row["entities"])
+        assert (entity["type"], entity["text"]) == ("person", "Ada Lovelace")
+        assert row["text"][entity["start"] : entity["end"]] == "Ada Lovelace"
+
+
+def test_a_long_text_does_not_widen_the_others(tmp_path, tmp_path_factory, monkeypatch):
+    monkeypatch.setattr(word_chunks, "WORDS_AT_ONCE", 100)
+    run = tagger_run(tmp_path_factory.getbasetemp())
+    lines = ["call Ada Lovelace", "word " * 300, *["flights to Oslo"] * 5]
+    (tmp_path / "in.txt").write_text("\n".join(lines) + "\n")
+    seen = []
+    real = Classifier.from_vectors
+    monkeypatch.setattr(
+        Classifier, "from_vectors", lambda self, v: seen.append(v.shape[:2]) or real(self, v)
+    )
+    label_stream(str(run.path), str(tmp_path / "in.txt"), str(tmp_path / "out.jsonl"))
+    assert seen == [(1, 300), (6, 3)]
+    answers = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [len(answer["words"]) for answer in answers] == [3, 300, *[3] * 5]
+    assert [answer["entities"][0]["text"] for answer in answers[2:]] == ["Oslo"] * 5

@@ -1,0 +1,192 @@
+"""Answers to questions, in an experiment."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from rich.table import Table
+
+from tfhub_transfer.config import DataConfig
+from tfhub_transfer.data.questions import (
+    AnsweredQuestions,
+    QuestionDataset,
+    load_answered,
+    load_questions,
+)
+from tfhub_transfer.evaluation.answering_report import answer_table, worst_answers, write_report
+from tfhub_transfer.evaluation.answers import answer_metrics, best_threshold
+from tfhub_transfer.evaluation.page import Page
+from tfhub_transfer.evaluation.predictions import sample_texts, save_texts
+from tfhub_transfer.evaluation.span_baseline import SpanBaseline
+from tfhub_transfer.evaluation.task import Encode, Task
+from tfhub_transfer.evaluation.word_chunks import word_chunks
+from tfhub_transfer.heads.raw_words import word_offsets
+from tfhub_transfer.progress import progress
+from tfhub_transfer.registry import BASELINES
+from tfhub_transfer.runs import Run
+from tfhub_transfer.training.classifier import Classifier
+
+__all__ = ["Answer", "Answering"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """What a model says to a question.
+
+    Attributes:
+        text: of the context; empty for no answer.
+        start: its first character in the context, -1 for no answer.
+        end: one past its last, -1 for no answer.
+        score: how probable it is, among all answers and none.
+        no_answer: by how much the logit of none is above that of the best text.
+    """
+
+    text: str
+    start: int
+    end: int
+    score: float
+    no_answer: float
+
+
+class Answering(Task):
+    """A stretch of a context for each question; what `answer` returns is a list of `Answer`."""
+
+    def load(self, rejected: Path | None = None) -> QuestionDataset:
+        """Return the data set that the configuration names."""
+        return load_questions(self.config.data, seed=self.config.seed, rejected=rejected)
+
+    def prepared(self, data: QuestionDataset, classifier: Classifier) -> QuestionDataset:
+        """Return the data set with answers as words of the encoder."""
+        return data.at_words(lambda texts: word_offsets(texts, classifier.head.splitting))
+
+    def load_other(
+        self, data: DataConfig, classifier: Classifier, rejected: Path
+    ) -> AnsweredQuestions:
+        """Return questions of another data set."""
+        return load_answered(data, seed=self.config.seed, rejected=rejected)
+
+    def rows(self, data: QuestionDataset, split: str) -> AnsweredQuestions:
+        """Return a split of the run's own data set."""
+        return AnsweredQuestions(data.name, getattr(data, split), data.notes, {})
+
+    def ready_baselines(self, data: QuestionDataset) -> dict[str, SpanBaseline]:
+        """Return what `evaluation.baselines` names."""
+        config = self.config
+        return {name: BASELINES.load(name)(config, data) for name in config.evaluation.baselines}
+
+    def fit_baselines(
+        self, baselines: Mapping[str, SpanBaseline], data: QuestionDataset
+    ) -> tuple[dict[str, Any], Sequence[str]]:
+        """Return the measures of each, fitted on the same training questions."""
+        settings = {"seed": self.config.seed, "bootstrap": self.config.evaluation.bootstrap}
+        fitted = {
+            name: baseline(data.train, data.test, data, **settings)
+            for name, baseline in baselines.items()
+        }
+        return fitted, ()
+
+    def settle(
+        self, classifier: Classifier, rows: AnsweredQuestions, encode: Encode | None = None
+    ) -> None:
+        """Find from where on no answer is the better one, where the data has such questions."""
+        examples = rows.examples
+        if self.config.span.no_answer is not None or not examples.labels.any():
+            return
+        answers = self.answer(classifier, rows, encode)
+        differences = np.array([answer.no_answer for answer in answers])
+        texts = [answer.text for answer in answers]
+        classifier.head.no_answer = best_threshold(texts, examples.golds(), differences).value
+
+    def answer(
+        self, classifier: Classifier, rows: AnsweredQuestions, encode: Encode | None = None
+    ) -> list[Answer]:
+        """Return the answer to each question."""
+        examples, head = rows.examples, classifier.head
+        answers: list[Any] = [None] * len(examples)
+        # words are a little more than spaces, for marks are words
+        sizes = np.array([2 * text.count(" ") + 1 for text in examples.contexts()])
+        with progress("Answering", "questions", len(examples)) as advance:
+            for chunk in word_chunks(sizes):
+                pairs = examples.encodable(chunk)
+                places = word_offsets([context for _, context in pairs], head.splitting)
+                (outputs,) = classifier.predict([pairs], encode)
+                lengths = tf.constant([len(words) for words in places], tf.int32)
+                found = [part.numpy() for part in head.decide(tf.constant(outputs), lengths)]
+                for place, row in enumerate(chunk.tolist()):
+                    told = [part[place] for part in found]
+                    answers[row] = _answer(pairs[place][1], places[place], *told)
+                advance(len(chunk))
+        return answers
+
+    def measure(
+        self,
+        classifier: Classifier,
+        rows: AnsweredQuestions,
+        answers: Sequence[Answer],
+        *,
+        bootstrap: int,
+    ) -> dict[str, Any]:
+        """Return exact match and F1, as SQuAD's script has them."""
+        return answer_metrics(
+            [answer.text for answer in answers],
+            rows.examples.golds(),
+            contexts=rows.examples.context_rows(),
+            bootstrap=bootstrap,
+            seed=self.config.seed,
+        )
+
+    def keep(
+        self,
+        run: Run,
+        data: QuestionDataset,
+        validation: Sequence[Answer],
+        test: Sequence[Answer],
+    ) -> None:
+        """Write the pairs that an export is warmed up and checked with."""
+        save_texts(run, sample_texts(data.validation, self.config.seed))
+
+    def summary(self, data: QuestionDataset) -> dict[str, Any]:
+        """Return the data set's summary as a report takes it."""
+        summary = dict(data.summary)
+        splits = {}
+        for name in ("train", "validation", "test"):
+            split = summary.pop(name)
+            counts = dict(zip(data.labels, split["class_counts"], strict=False))
+            splits[name] = {**split, "class_counts": counts}
+        return {"splits": splits, **summary}
+
+    def write_report(
+        self,
+        run: Run,
+        page: Page,
+        classifier: Classifier,
+        rows: AnsweredQuestions,
+        answers: Sequence[Answer],
+    ) -> None:
+        """Write `report.html` and its figures."""
+        write_report(run, dataclasses.replace(page, mistakes=worst_answers(rows, answers)))
+
+    @staticmethod
+    def table(metrics: Mapping[str, Any]) -> Table:
+        """Return the terminal's form of what `metrics.json` holds."""
+        return answer_table(metrics)
+
+
+def _answer(
+    context: str,
+    places: np.ndarray,
+    first: np.ndarray,
+    last: np.ndarray,
+    score: np.ndarray,
+    _no_score: float,
+    difference: float,
+) -> Answer:
+    if first[0] < 0:
+        return Answer("", -1, -1, float(score[0]), float(difference))
+    start, end = int(places[first[0], 0]), int(places[last[0], 1])
+    return Answer(context[start:end], start, end, float(score[0]), float(difference))

@@ -1,0 +1,167 @@
+"""Tags of words, in an experiment."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+
+from tfhub_transfer.config import DataConfig
+from tfhub_transfer.data.stratify import draw_limit
+from tfhub_transfer.data.tagged import LabelledSentences, load_labelled, load_tagged
+from tfhub_transfer.data.tagged_examples import TaggedDataset
+from tfhub_transfer.evaluation.bootstrap import Statistic, bootstrap_intervals
+from tfhub_transfer.evaluation.entities import entity_metrics
+from tfhub_transfer.evaluation.page import Page
+from tfhub_transfer.evaluation.predictions import sample_texts, save_texts
+from tfhub_transfer.evaluation.tagging_baselines import TaggingBaseline
+from tfhub_transfer.evaluation.tagging_report import tagging_table, worst_sentences, write_report
+from tfhub_transfer.evaluation.task import Encode, Task
+from tfhub_transfer.evaluation.word_chunks import word_chunks
+from tfhub_transfer.progress import progress
+from tfhub_transfer.registry import BASELINES
+from tfhub_transfer.runs import Run
+from tfhub_transfer.training.classifier import Classifier
+
+__all__ = ["Tagging"]
+
+Answers = list[dict[str, Any]]
+
+
+class Tagging(Task):
+    """A tag for each word; answers are what `TaggingHead.decode` says of each sentence."""
+
+    def load(self, rejected: Path | None = None) -> TaggedDataset:
+        """Return the data set that the configuration names."""
+        config = self.config
+        return load_tagged(
+            config.data, scheme=config.tagging.scheme, seed=config.seed, rejected=rejected
+        )
+
+    def load_other(
+        self, data: DataConfig, classifier: Classifier, rejected: Path
+    ) -> LabelledSentences:
+        """Return sentences of another data set, under the tags of a trained model."""
+        head = classifier.head
+        return load_labelled(
+            data,
+            labels=head.labels,
+            intents=head.intents,
+            scheme=self.config.tagging.scheme,
+            seed=self.config.seed,
+            rejected=rejected,
+        )
+
+    def rows(self, data: TaggedDataset, split: str) -> LabelledSentences:
+        """Return a split of the run's own data set."""
+        examples = getattr(data, split)
+        return LabelledSentences(
+            data.name, examples, data.all_tags, data.all_intents, data.notes, {}
+        )
+
+    def ready_baselines(self, data: TaggedDataset) -> dict[str, TaggingBaseline]:
+        """Return what `evaluation.baselines` names."""
+        config = self.config
+        return {name: BASELINES.load(name)(config, data) for name in config.evaluation.baselines}
+
+    def fit_baselines(
+        self, baselines: Mapping[str, TaggingBaseline], data: TaggedDataset
+    ) -> tuple[dict[str, Any], Sequence[str]]:
+        """Return the measures of each, fitted on the same training sentences."""
+        config, train, notes = self.config, data.train, []
+        limit = config.evaluation.baseline_limit
+        if baselines and len(train) > limit:
+            rng = np.random.default_rng(config.seed)
+            drawn = draw_limit(train.labels, limit, max(len(data.intents), 1), rng)
+            notes.append(
+                f"The baselines were fitted on {limit:,} of {len(train):,} training sentences "
+                f"(evaluation.baseline_limit)."
+            )
+            train = train.take(np.sort(drawn))
+        bootstrap = config.evaluation.bootstrap
+        fitted = {
+            name: baseline(train, data.test, data, seed=config.seed, bootstrap=bootstrap)
+            for name, baseline in baselines.items()
+        }
+        return fitted, notes
+
+    def answer(
+        self, classifier: Classifier, rows: LabelledSentences, encode: Encode | None = None
+    ) -> Answers:
+        """Return tags, scores and entities of each sentence, and its intent if there are any."""
+        examples = rows.examples
+        lengths = examples.tags.lengths
+        answers: Answers = [{} for _ in lengths]
+        with progress("Predicting", "sentences", len(examples)) as advance:
+            for chunk in word_chunks(lengths):
+                (outputs,) = classifier.predict([examples.texts(chunk)], encode)
+                decoded = classifier.head.decode(outputs, lengths[chunk])
+                for row, answer in zip(chunk.tolist(), decoded, strict=True):
+                    answers[row] = answer
+                advance(len(chunk))
+        return answers
+
+    def measure(
+        self,
+        classifier: Classifier,
+        rows: LabelledSentences,
+        answers: Answers,
+        *,
+        bootstrap: int,
+    ) -> dict[str, Any]:
+        """Return the measures of entities, and of intents where there are any."""
+        seed, truth = self.config.seed, rows.examples.tags.named(rows.all_tags)
+        found = [answer["tags"] for answer in answers]
+        metrics = entity_metrics(truth, found, bootstrap=bootstrap, seed=seed)
+        whole = np.array([t == f for t, f in zip(truth, found, strict=True)], np.float64)
+        statistics: dict[str, Statistic] = {}
+        if classifier.head.intents:
+            names = [rows.all_intents[label] for label in rows.examples.labels.tolist()]
+            told = [answer["intent"] for answer in answers]
+            intents = np.array([t == f for t, f in zip(names, told, strict=True)], np.float64)
+            whole *= intents
+            statistics["intent_accuracy"] = _share_of(intents)
+        statistics["sentence_accuracy"] = _share_of(whole)
+        once = np.ones(len(whole))
+        metrics |= {name: statistic(once) for name, statistic in statistics.items()}
+        metrics["ci95"] |= bootstrap_intervals(
+            statistics, len(whole), resamples=bootstrap, seed=seed
+        )
+        return metrics
+
+    def keep(self, run: Run, data: TaggedDataset, validation: Answers, test: Answers) -> None:
+        """Write the texts that an export is warmed up and checked with."""
+        save_texts(run, sample_texts(data.validation, self.config.seed))
+
+    def summary(self, data: TaggedDataset) -> dict[str, Any]:
+        """Return the data set's summary, with the entities of each type as its classes."""
+        summary = dict(data.summary)
+        splits = {}
+        for name in ("train", "validation", "test"):
+            split = summary.pop(name)
+            splits[name] = {**split, "class_counts": split["entities"]}
+        return {"splits": splits, **summary}
+
+    def write_report(
+        self,
+        run: Run,
+        page: Page,
+        classifier: Classifier,
+        rows: LabelledSentences,
+        answers: Answers,
+    ) -> None:
+        """Write `report.html` and its figures."""
+        write_report(run, dataclasses.replace(page, mistakes=worst_sentences(rows, answers)))
+
+    @staticmethod
+    def table(metrics: Mapping[str, Any]) -> Table:
+        """Return the terminal's form of what `metrics.json` holds."""
+        return tagging_table(metrics)
+
+
+def _share_of(right: np.ndarray) -> Statistic:
+    return lambda weights: float(np.average(right, weights=weights))
