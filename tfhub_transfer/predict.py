@@ -20,6 +20,7 @@ class PredictConfig:
         output: a file, or `-` for standard output.
         input_format: when the suffix does not tell; standard input is `lines`.
         output_format: of what is written; when not given, `csv` for a `.csv` file, else `jsonl`.
+            Of a tagger, CSV has the entities as JSON in one column, and JSONL the words too.
         text_column: the column of texts in CSV, TSV and JSONL; that of the run's own data when
             not given.
         batch_size: texts labelled together; with 1 each line is answered as it comes.
@@ -36,7 +37,7 @@ class PredictConfig:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Label the input's texts."""
-    description = "Label text with a trained run; writes each record with label and score."
+    description = "Label text with a trained run; writes each record with what the model says."
     config = cli.parse("predict", description, PredictConfig, arguments)
     cli.import_tensorflow()
     from tfhub_transfer.evaluation.labelling import label_stream

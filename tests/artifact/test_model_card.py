@@ -24,7 +24,8 @@ def made(labels=("good", "poor"), **changes):
         for index, label in enumerate(labels)
     }
     metrics = {
-        "data": "/home/me/data/reviews.csv", "strategy": "feature_extraction", "encoder": "tiny",
+        "task": "classification", "data": "/home/me/data/reviews.csv",
+        "strategy": "feature_extraction", "encoder": "tiny",
         "labels": list(labels), "multi_label": False, "epochs": 9, "best_epoch": 7,
         "validation": {"n": 100}, "test": {**scores(0.9), "per_class": per_class},
         "baselines": {"tfidf_logreg": scores(0.6)},

@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from tfhub_transfer.artifact import warmup
 from tfhub_transfer.artifact.sizing import (
     BATCH_SECONDS,
     QUEUE_SECONDS,
@@ -39,6 +40,17 @@ def test_a_batch_stays_below_the_latency_that_a_client_is_promised():
 def test_a_lone_client_waits_as_long_as_a_text_takes_but_never_long():
     assert decide(rows(0.42), cores=2).batch_timeout_micros == 500
     assert decide(rows(30), cores=2).batch_timeout_micros == TIMEOUT_MICROS
+
+
+def test_where_requests_are_not_split_a_request_is_a_batch_and_warm_up_fits():
+    quick = decide(rows(0.1, 0.11, 0.12, 0.13, 0.14, 0.15, 0.16, 0.9), cores=2, splitting=False)
+    assert quick.max_batch_size == quick.max_execution_batch_size == 64
+    slow = decide(rows(60, 110), cores=2, splitting=False)
+    assert slow.max_batch_size == slow.max_execution_batch_size == max(warmup.SIZES)
+    # 880 ms of a batch that size, as far as can be told from two
+    assert slow.max_enqueued_batches == 2
+    measured = decide(rows(10, 19, 37, 75, 160, 300), cores=1, splitting=False)
+    assert measured.max_enqueued_batches == int(QUEUE_SECONDS / 0.16)
 
 
 @pytest.mark.parametrize("milliseconds", [0.1, 3, 20, 49])

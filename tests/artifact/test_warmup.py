@@ -42,6 +42,12 @@ def test_requests_are_what_tensorflow_serving_replays(tmp_path):
         assert not request.model_spec.HasField("version")
 
 
+def test_the_second_signature_may_be_one_of_predict(tmp_path):
+    assert write_warm_up(tmp_path, TEXTS, name="slots", second="words", sizes=(1,)) == 4
+    names = [log.predict_log.request.model_spec.signature_name for log in logs(tmp_path)]
+    assert names == ["serving_default"] * 3 + ["words"]
+
+
 def test_texts_are_short_median_and_long(tmp_path):
     write_warm_up(tmp_path, TEXTS, name="mood", sizes=(1,))
     lengths = [

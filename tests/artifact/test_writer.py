@@ -16,6 +16,7 @@ from tensorflow_serving.config import model_server_config_pb2
 
 from tests.trained import copied, sample_run, several_run
 from tfhub_transfer.artifact import audit, comparison, verification
+from tfhub_transfer.artifact.classification import ClassificationExport
 from tfhub_transfer.artifact.predictor import Predictor
 from tfhub_transfer.artifact.settings import ExportConfig
 from tfhub_transfer.artifact.writer import export_run
@@ -55,7 +56,7 @@ def export(run, tmp_path_factory):
 def quick(monkeypatch):
     """Leave out what takes seconds and is not the point: a fresh process, timing a conversion."""
     monkeypatch.setattr(comparison, "_TURN_SECONDS", 0.001)
-    monkeypatch.setattr(verification, "verify", lambda version, texts, expected: 0.0)
+    monkeypatch.setattr(verification, "verify", lambda version, expected: 0.0)
 
 
 def settings(run, directory, **changes):
@@ -180,10 +181,11 @@ def test_versions_go_up_and_edited_files_stay(export, run, tmp_path, quick):
 
 
 def test_a_wrong_answer_stops_the_export(run, tmp_path, monkeypatch):
-    def other(classifier, texts, temperature):
-        return np.full((len(texts), 3), 1 / 3)
+    def other(self, classifier):
+        wrong = {"probabilities": np.full((1, 3), 1 / 3)}
+        return [verification.Expected("serving_default", ["a fine day"], wrong)]
 
-    monkeypatch.setattr("tfhub_transfer.artifact.writer._expected", other)
+    monkeypatch.setattr(ClassificationExport, "expected", other)
     with pytest.raises(ArtifactError, match="answers otherwise than the trained model"):
         export_run(settings(run, tmp_path, name="mood"))
     assert names(tmp_path) == ["mood/.lock"]
@@ -192,9 +194,9 @@ def test_a_wrong_answer_stops_the_export(run, tmp_path, monkeypatch):
 def test_what_does_not_load_stops_the_export(run, tmp_path, monkeypatch):
     real = verification.verify
 
-    def broken(version, texts, expected):
+    def broken(version, expected):
         (version / "variables/variables.index").unlink()
-        return real(version, texts, expected)
+        return real(version, expected)
 
     monkeypatch.setattr(verification, "verify", broken)
     with pytest.raises(ArtifactError, match="does not load in a fresh process"):

@@ -148,6 +148,25 @@ def test_everybody_gets_their_own_rows_in_order(sizes, max_batch_size, threads, 
         assert sorted(map(len, model.batches)) == sorted(sizes)
 
 
+def test_parts_of_unlike_width_are_padded_to_the_widest():
+    class Wide(Model):
+        def __call__(self, values: Sequence[bytes]) -> dict[str, np.ndarray]:
+            width = max(map(len, values))
+            letters = [[bytes([c]) for c in value.ljust(width)] for value in values]
+            numbers = [[len(value)] * width for value in values]
+            return {"letters": np.array(letters, object), "numbers": np.array(numbers, np.int32)}
+
+    async def body() -> dict[str, np.ndarray]:
+        with ThreadPoolExecutor(1) as executor:
+            parameters = BatchingParameters(max_batch_size=1, num_batch_threads=1)
+            return await Batcher(Wide(), executor, parameters).submit([b"a", b"bcd", b"ef"])
+
+    rows = asyncio.run(body())
+    assert rows["letters"].tolist() == [[b"a", b"", b""], [b"b", b"c", b"d"], [b"e", b"f", b""]]
+    assert rows["numbers"].tolist() == [[1, 0, 0], [3, 3, 3], [2, 2, 0]]
+    assert rows["numbers"].dtype == np.int32
+
+
 def test_a_full_queue_refuses_at_once():
     async def main(batcher: Batcher, model: Model) -> None:
         first = await occupied(batcher, model)

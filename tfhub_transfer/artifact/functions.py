@@ -15,6 +15,7 @@ from tensorflow.core.framework import graph_pb2
 from tfhub_transfer.artifact import saved_graph
 from tfhub_transfer.artifact.predictor import DEFAULT_SIGNATURE, LABELS
 from tfhub_transfer.artifact.saved_graph import SavedNode
+from tfhub_transfer.errors import ConversionError
 
 TOKENS = ("input_mask", "input_type_ids", "input_word_ids")
 
@@ -26,11 +27,20 @@ class Functions:
         version: its directory.
         loaded: the SavedModel, which owns the variables.
         has_tokens: whether it is a transformer's, with probabilities from token ids.
+
+    Raises:
+        ConversionError: it is no classifier.
     """
 
     def __init__(self, version: Path):
         self.version = version
         self.loaded: Any = tf.saved_model.load(str(version))
+        outputs = self.loaded.signatures[DEFAULT_SIGNATURE].structured_outputs
+        if "probabilities" not in outputs:
+            raise ConversionError(
+                f"What classifies whole texts can be converted: its signature {DEFAULT_SIGNATURE} "
+                f"has an output 'probabilities'. Received: {sorted(outputs)} in {version}"
+            )
         self.has_tokens = hasattr(self.loaded, "from_tokens")
         self._to_tokens = self._tokenizer() if self.has_tokens else None
 

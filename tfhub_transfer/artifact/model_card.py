@@ -19,6 +19,8 @@ from tfhub_transfer.runs import atomic_path
 
 MOST_CLASSES = 30
 _WEAKEST = 20  # of more classes
+# What is measured one by one.
+_PARTS = {"classification": "per_class", "tagging": "per_type"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,13 +41,13 @@ class ModelCard:
         encoder_licence: SPDX identifier, None if nobody knows.
         languages: of the encoder, ISO 639-1 codes or `multi`; empty if nobody knows.
         max_tokens: that the encoder reads of a text, None where there is no such limit.
-        calibration: what `evaluation.calibration` measured.
         size_bytes: of the version, on disk.
         weights_bytes: of the encoder's and the head's weights.
-        parity: the largest difference between two probabilities that the reload check found.
+        parity: the largest difference between two numbers that the reload check found.
         parity_texts: how many texts it compared.
         warm_up_requests: how many lie with the model, made of real validation texts.
         packages: versions by package.
+        calibration: what `evaluation.calibration` measured; of a classifier alone.
         data_summary: `splits`, each with `n`, `class_counts` by label and `words`, as the run's
             report takes it; the card says less without it.
     """
@@ -61,13 +63,13 @@ class ModelCard:
     encoder_licence: str | None
     languages: Sequence[str]
     max_tokens: int | None
-    calibration: Mapping[str, Any]
     size_bytes: int
     weights_bytes: int
     parity: float
     parity_texts: int
     warm_up_requests: int
     packages: Mapping[str, str]
+    calibration: Mapping[str, Any] = field(default_factory=dict)
     data_summary: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -94,20 +96,23 @@ def write_model_card(target: Path, card: ModelCard) -> None:
         "interval": _interval,
         "megabytes": lambda size: f"{size / 1e6:,.1f} MB",
     }
-    metrics = card.metrics
+    metrics, test = card.metrics, card.metrics["test"]
     splits = card.data_summary.get("splits", {})
-    ranked = sorted(metrics["test"]["per_class"].items(), key=lambda item: item[1]["f1"])
+    ranked = sorted(test[_PARTS[metrics["task"]]].items(), key=lambda item: item[1]["f1"])
     few = len(ranked) <= MOST_CLASSES
-    text = environment.get_template("model_card.md.j2").render(
+    text = environment.get_template(f"{metrics['task']}_card.md.j2").render(
         card=card,
+        test=test,
+        labels=metrics["labels"],
+        splits=splits,
         verdict=verdict(metrics),
         languages=plain(", ".join(card.languages) or "not known"),
         sentence=SENTENCE,
         counts=_counts(card),
         words=bool(splits) and all("words" in split for split in splits.values()),
-        rows=[("This model", metrics["test"])]
+        rows=[("This model", test)]
         + [(_name(key), row) for key, row in metrics.get("baselines", {}).items()],
-        classes=list(metrics["test"]["per_class"].items()) if few else ranked[:_WEAKEST],
+        classes=list(test[_PARTS[metrics["task"]]].items()) if few else ranked[:_WEAKEST],
         hidden=[] if few else ranked[_WEAKEST:],
         training=splits.get("train", {}).get("class_counts"),
     )

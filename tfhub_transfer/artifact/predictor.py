@@ -23,7 +23,10 @@ from tfhub_transfer.errors import ArtifactError
 PREDICT = "tensorflow/serving/predict"
 CLASSIFY = "tensorflow/serving/classify"
 DEFAULT_SIGNATURE = "serving_default"
+OF_EXAMPLES = "classify"
+OF_WORDS = "words"
 LABELS = "assets/labels.txt"
+INTENTS = "assets/intents.txt"
 WARM_UP = "assets.extra/tf_serving_warmup_requests"
 
 
@@ -32,7 +35,7 @@ class Signature:
     """A function that the model is asked for by name.
 
     Attributes:
-        name: `serving_default` or `classify`.
+        name: `serving_default`; or `classify`, or `words` of a tagger.
         method: which of TensorFlow Serving's APIs it is for.
         input: the alias of its one input, string[B].
         outputs: the aliases of its outputs, each with B as its first axis.
@@ -47,7 +50,15 @@ class Signature:
 
 
 class Predictor:
-    """A version of an exported model, in memory. Made by `Predictor.load`; safe to share."""
+    """A version of an exported model, in memory. Made by `Predictor.load`; safe to share.
+
+    Attributes:
+        path: its directory.
+        labels: the classes or tags that it tells apart.
+        signatures: its functions by name.
+        intents: of a tagger, the labels of whole texts in the order of their probabilities; none
+            where it gives no such label.
+    """
 
     def __init__(
         self,
@@ -55,10 +66,12 @@ class Predictor:
         labels: tuple[str, ...],
         signatures: dict[str, Signature],
         loaded: Any,
+        intents: tuple[str, ...] = (),
     ):
         self.path = path
         self.labels = labels
         self.signatures = signatures
+        self.intents = intents
         self._loaded = loaded  # owns the variables, which the functions only refer to
 
     @classmethod
@@ -83,6 +96,8 @@ class Predictor:
                 if not name.startswith("__")
             }
             labels = (path / LABELS).read_text(encoding="utf-8").splitlines()
+            intents = path / INTENTS
+            named = intents.read_text(encoding="utf-8").splitlines() if intents.is_file() else ()
             loaded = tf.saved_model.load(str(path))
         except (DecodeError, IndexError, OSError, ValueError, tf.errors.OpError) as error:
             raise ArtifactError(
@@ -93,7 +108,7 @@ class Predictor:
                 f"An exported model has a signature {DEFAULT_SIGNATURE!r}. "
                 f"Received: {sorted(signatures)} in {path}"
             )
-        return cls(path, tuple(labels), signatures, loaded)
+        return cls(path, tuple(labels), signatures, loaded, tuple(named))
 
     def run(
         self, values: Sequence[bytes], signature: str = DEFAULT_SIGNATURE
@@ -116,7 +131,11 @@ class Predictor:
         return {alias: tensor.numpy() for alias, tensor in outputs.items()}
 
     def __call__(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
-        """Return label and score [B], and probabilities float32[B, C], for B texts."""
+        """Return what the signature `serving_default` says of B texts, each output [B, ...].
+
+        A classifier's are label and score, [B], and probabilities float32[B, C]; a tagger's words,
+        tags, scores, starts and ends, [B, W], and those of its intents if it has any.
+        """
         return self.run([text.encode("utf-8") for text in texts])
 
     def warm_up(self) -> int:

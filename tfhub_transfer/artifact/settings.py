@@ -20,11 +20,12 @@ class ExportConfig:
         name: of the served model; the run directory's own when not given.
         directory: where models lie; a version is written to DIRECTORY/NAME/VERSION.
         version: its number, higher than those before; one more than the last when not given.
-        calibrate: divide the logits by a temperature fitted on the validation split, so that
-            probabilities mean what they say; `--no-calibrate` leaves them.
-        reject_precision: answer `unknown` below a score that is chosen on the validation split so
-            that the other answers are right this often.
-        format: also convert the artifact: `tflite`, `onnx`.
+        calibrate: divide a classifier's logits by a temperature fitted on the validation split, so
+            that probabilities mean what they say; `--no-calibrate` leaves them. A tagger's scores
+            are its own.
+        reject_precision: of a classifier, answer `unknown` below a score that is chosen on the
+            validation split so that the other answers are right this often.
+        format: also convert the artifact of a classifier: `tflite`, `onnx`.
         quantize: store the weights of a converted artifact in 8 bits (dynamic range).
         audit: the directory of an artifact, or any SavedModel, whose ops are checked; nothing is
             exported.

@@ -12,7 +12,8 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from tfhub_transfer.artifact.predictor import CLASSIFY, DEFAULT_SIGNATURE
+from tfhub_transfer.artifact.predictor import CLASSIFY, DEFAULT_SIGNATURE, OF_EXAMPLES
+from tfhub_transfer.artifact.saved_module import check_names, save_module
 from tfhub_transfer.encoders.layer import HubLayer
 from tfhub_transfer.encoders.reusable import resources_of
 from tfhub_transfer.errors import ArtifactError
@@ -156,7 +157,6 @@ def save_classifier(
         ArtifactError: a label that the artifact cannot hold.
     """
     _check_labels(head, threshold)
-    target.parent.mkdir(parents=True, exist_ok=True)
     module = ServedClassifier(
         encoder,
         head,
@@ -165,33 +165,17 @@ def save_classifier(
         threshold=threshold,
         separator=separator,
     )
-    labels = target.parent / f".{target.name}-labels" / "labels.txt"
-    labels.parent.mkdir()
-    try:
-        labels.write_text("".join(f"{label}\n" for label in head.labels), encoding="utf-8")
-        module.labels = tf.saved_model.Asset(str(labels))
-        tf.saved_model.save(
-            module,
-            str(target),
-            signatures={DEFAULT_SIGNATURE: module.predict, "classify": module.classify},
-        )
-    finally:
-        labels.unlink(missing_ok=True)
-        labels.parent.rmdir()
+    signatures = {DEFAULT_SIGNATURE: module.predict, OF_EXAMPLES: module.classify}
+    size = save_module(module, target, signatures=signatures, lists={"labels.txt": head.labels})
     # TensorFlow 2 writes every signature as one of Predict; TensorFlow Serving can be told to check
     methods = tf.compat.v1.saved_model.signature_def_utils.MethodNameUpdater(str(target))
-    methods.replace_method_name("classify", CLASSIFY)
+    methods.replace_method_name(OF_EXAMPLES, CLASSIFY)
     methods.save()
-    return sum(variable.numpy().nbytes for variable in module.weights)
+    return size
 
 
 def _check_labels(head: Head, threshold: float | None) -> None:
-    broken = [label for label in head.labels if label.splitlines() != [label]]
-    if broken:
-        raise ArtifactError(
-            f"assets/labels.txt has one label a line, so that no label may be empty or hold a line "
-            f"break. Received: {broken[0]!r}"
-        )
+    check_names("labels.txt", head.labels)
     if threshold is not None and head.multi_label:
         raise ArtifactError(
             "A reject threshold is for labels that exclude each other; where a text may have any "

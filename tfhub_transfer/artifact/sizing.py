@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from tfhub_transfer.artifact import warmup
 from tfhub_transfer.errors import ArtifactError
 from tfhub_transfer.progress import progress
 
@@ -65,6 +66,7 @@ class BatchSizing:
         max_enqueued_batches: batches that wait at most; past that, requests are refused.
         num_batch_threads: batches that are computed at once.
         measurements: what the rest was decided from, by ascending size.
+        splitting: whether larger requests are split at all; where not, both sizes are one.
     """
 
     max_batch_size: int
@@ -73,6 +75,7 @@ class BatchSizing:
     max_enqueued_batches: int
     num_batch_threads: int
     measurements: tuple[Measurement, ...]
+    splitting: bool = True
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, as `metrics.json` keeps them."""
@@ -95,6 +98,7 @@ def measure(
     *,
     seconds: float = _SECONDS,
     cores: int | None = None,
+    splitting: bool = True,
 ) -> BatchSizing:
     """Time batches of 1, 2, 4, ... 256 texts in this process, and decide from that.
 
@@ -106,6 +110,7 @@ def measure(
         texts: real ones, of which every batch takes others.
         seconds: for all measurements together, about; one batch may take longer.
         cores: of the server; those that this process may use when not given.
+        splitting: see `decide`.
 
     Raises:
         ArtifactError: there are no texts.
@@ -123,10 +128,12 @@ def measure(
             measurements.append(Measurement(size, statistics.median(took)))
             if measurements[-1].seconds > BATCH_SECONDS:
                 break
-    return decide(measurements, cores or _cores())
+    return decide(measurements, cores or _cores(), splitting=splitting)
 
 
-def decide(measurements: Sequence[Measurement], cores: int) -> BatchSizing:
+def decide(
+    measurements: Sequence[Measurement], cores: int, *, splitting: bool = True
+) -> BatchSizing:
     """Choose the parameters.
 
     `max_execution_batch_size` is the smallest size that comes within a tenth of the best throughput
@@ -141,19 +148,28 @@ def decide(measurements: Sequence[Measurement], cores: int) -> BatchSizing:
     Args:
         measurements: of one size at least.
         cores: of the machine.
+        splitting: whether the server may compute a request in parts. Where it may not, a request
+            is a batch, and `max_batch_size` is no less than the largest warm-up request has.
     """
     quick = [row for row in measurements if row.seconds <= BATCH_SECONDS] or measurements[:1]
     best = max(row.texts_per_second for row in quick)
     chosen = next(row for row in quick if row.texts_per_second * GAIN >= best)
     alone = math.ceil(1e4 * measurements[0].seconds) * 100  # to 100 microseconds
-    queue = max(cores, int(QUEUE_SECONDS / chosen.seconds))
+    size, seconds = chosen.batch_size, chosen.seconds
+    if not splitting and size < max(warmup.SIZES):
+        size = max(warmup.SIZES)
+        measured = {row.batch_size: row.seconds for row in measurements}
+        seconds = measured.get(size, size / measurements[-1].texts_per_second)
+    queue = max(cores, int(QUEUE_SECONDS / seconds))
+    largest = min(LARGEST_REQUEST, queue * size) if splitting else size
     return BatchSizing(
-        max_batch_size=min(LARGEST_REQUEST, queue * chosen.batch_size),
-        max_execution_batch_size=chosen.batch_size,
+        max_batch_size=largest,
+        max_execution_batch_size=size,
         batch_timeout_micros=min(TIMEOUT_MICROS, alone),
         max_enqueued_batches=queue,
         num_batch_threads=cores,
         measurements=tuple(measurements),
+        splitting=splitting,
     )
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from tfhub_transfer.artifact.writer import Export
+from tfhub_transfer.registry import EXPORTS
 
 _EXAMPLE = '{"instances": ["a text of yours"]}'
 
@@ -18,12 +17,8 @@ def print_export(export: Export) -> None:
     """Print what was written, what was measured on it, and how it is served."""
     console = Console()
     metrics = export.metrics
-    table = Table(title=f"{metrics['name']}, version {metrics['version']}", title_justify="left")
-    table.add_column("what")
-    table.add_column("validation", justify="right")
-    table.add_column("test", justify="right")
-    for name, validation, test in _rows(metrics["calibration"]):
-        table.add_row(name, validation, test)
+    table = EXPORTS.load(metrics["task"]).table(metrics)
+    table.title, table.title_justify = f"{metrics['name']}, version {metrics['version']}", "left"
     console.print(table)
     size, parity = metrics["size"], metrics["parity"]
     lines = [
@@ -35,7 +30,7 @@ def print_export(export: Export) -> None:
         if metrics["audited"]
         else f"TensorFlow Serving {metrics['serving_version']} was not asked about its ops",
         *(f"kept as you changed it: {file}; ours is {file.name}.new" for file in export.kept),
-        *metrics["calibration"]["notes"],
+        *metrics.get("calibration", {}).get("notes", ()),
         f"written: {export.path}",
     ]
     for line in lines:
@@ -55,29 +50,3 @@ def print_export(export: Export) -> None:
 
 def _deployment(directory: Path) -> Path:
     return directory / "deploy" / "README.md"
-
-
-def _rows(calibration: dict[str, Any]) -> list[tuple[str, str, str]]:
-    validation, test = calibration["validation"], calibration["test"]
-    rows = [
-        ("rows", f"{validation['n']:,}", f"{test['n']:,}"),
-        ("calibration error, before", *_both(validation, test, "ece_before")),
-    ]
-    if calibration["temperature"] != 1.0:
-        after = f"calibration error, temperature {calibration['temperature']:.3f}"
-        rows.append((after, *_both(validation, test, "ece_after")))
-    if calibration["threshold"] is not None:
-        threshold = f"score {calibration['threshold']:.3f} or more"
-        rows += [
-            (f"right, of the labels given ({threshold})", *_both(validation, test, "precision")),
-            ("texts that get a label", *_both(validation, test, "coverage")),
-        ]
-    return rows
-
-
-def _both(validation: dict[str, Any], test: dict[str, Any], name: str) -> tuple[str, str]:
-    return _number(validation[name]), _number(test[name])
-
-
-def _number(value: float | None) -> str:
-    return "undefined" if value is None else f"{value:.4f}"

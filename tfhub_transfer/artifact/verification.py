@@ -1,8 +1,9 @@
 """The check that what was written answers as what was trained.
 
-`python -m tfhub_transfer.artifact.verification DIR` reads a JSON list of texts from standard input
-and writes the artifact's answers as JSON to standard output: the process has nothing in memory of
-the one that wrote the artifact, and imports no Keras.
+`python -m tfhub_transfer.artifact.verification DIR` reads questions from standard input, a JSON
+list of objects with `signature`, `texts` and `outputs`, and writes the artifact's answers as JSON
+to standard output: the process has nothing in memory of the one that wrote the artifact, and
+imports no Keras.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,8 @@ import numpy as np
 
 from tfhub_transfer.errors import ArtifactError
 
-TOLERANCE = 1e-5  # between two probabilities
+TOLERANCE = 1e-5
+"""Between two probabilities."""
 _SECONDS = 600
 
 # What real validation texts may lack, and what breaks careless text processing.
@@ -40,23 +43,44 @@ HARD_TEXTS = (
 )
 
 
-def verify(version: Path, texts: Sequence[str], expected: np.ndarray) -> float:
+@dataclass(frozen=True)
+class Expected:
+    """What the trained model says of texts that go through together.
+
+    Attributes:
+        signature: of the artifact, that should say the same.
+        texts: B of them.
+        outputs: numbers [B, ...] by the name of the signature's output.
+        ties: the share of numbers that may differ by more than `TOLERANCE`, where rounding decides
+            which of two things that are as good as each other is the answer.
+    """
+
+    signature: str
+    texts: Sequence[str]
+    outputs: Mapping[str, np.ndarray]
+    ties: float = 0.0
+
+
+def verify(version: Path, expected: Sequence[Expected]) -> float:
     """Load a written version in a fresh process and compare its answers.
 
     Args:
         version: the directory of the artifact.
-        texts: N texts.
-        expected: float[N, C], the probabilities that the trained model, calibrated, gives.
+        expected: what it should answer.
 
     Returns:
-        The largest difference between two probabilities.
+        The largest difference between two numbers.
 
     Raises:
         ArtifactError: it cannot be loaded, or an answer differs by more than `TOLERANCE`.
     """
+    questions = [
+        {"signature": one.signature, "texts": list(one.texts), "outputs": list(one.outputs)}
+        for one in expected
+    ]
     process = subprocess.run(
         [sys.executable, "-m", __name__, str(version)],
-        input=json.dumps(list(texts)).encode(),
+        input=json.dumps(questions).encode(),
         capture_output=True,
         timeout=_SECONDS,
         check=False,
@@ -67,39 +91,45 @@ def verify(version: Path, texts: Sequence[str], expected: np.ndarray) -> float:
             f"The artifact that was written does not load in a fresh process. "
             f"Received: {said[-1] if said else f'exit code {process.returncode}'}"
         )
-    answers = json.loads(process.stdout)
-    for name in ("probabilities", "scores"):
-        found = np.asarray(answers[name])
-        difference = np.abs(found - expected).max(axis=1)
-        if not (difference <= TOLERANCE).all():  # NaN compares false
-            worst = int(np.argmax(np.nan_to_num(difference, nan=np.inf)))
-            raise ArtifactError(
-                f"The artifact that was written answers otherwise than the trained model: "
-                f"{name} should agree to {TOLERANCE:g} on {len(texts)} texts. Received: a "
-                f"difference of {difference[worst]:g} on {texts[worst][:80]!r}"
-            )
-    return float(np.abs(np.asarray(answers["probabilities"]) - expected).max())
+    largest = 0.0
+    for one, answers in zip(expected, json.loads(process.stdout), strict=True):
+        for name, values in one.outputs.items():
+            found = np.asarray(answers[name])
+            same_shape = found.shape == values.shape
+            difference = np.abs(found - values) if same_shape else np.full(values.shape, np.inf)
+            close = difference <= TOLERANCE  # NaN compares false
+            if 1 - close.mean() > one.ties:
+                by_text = np.nan_to_num(difference, nan=np.inf).reshape(len(values), -1).max(axis=1)
+                worst = int(by_text.argmax())
+                raise ArtifactError(
+                    f"The artifact that was written answers otherwise than the trained model: "
+                    f"{name} should agree to {TOLERANCE:g} on {len(one.texts)} texts. Received: a "
+                    f"difference of {by_text[worst]:g} on {one.texts[worst][:80]!r}"
+                )
+            largest = max(largest, float(difference[close].max()))
+    return largest
 
 
 def main() -> None:
-    """Answer the texts on standard input with the artifact that the argument names."""
+    """Answer what stands on standard input with the artifact that the argument names."""
     import tensorflow as tf
 
-    from tfhub_transfer.artifact.predictor import Predictor
+    from tfhub_transfer.artifact.predictor import CLASSIFY, Predictor
 
-    texts = json.load(sys.stdin)
+    questions = json.load(sys.stdin)
     predictor = Predictor.load(sys.argv[1])
-    answers: dict[str, Any] = {
-        "probabilities": predictor(texts)["probabilities"].tolist(),
-        "scores": predictor.run([_example(tf, text) for text in texts], "classify")[
-            "scores"
-        ].tolist(),
-    }
+    answers: list[dict[str, Any]] = []
+    for question in questions:
+        signature, values = question["signature"], [t.encode("utf-8") for t in question["texts"]]
+        if predictor.signatures[signature].method == CLASSIFY:
+            values = [_example(tf, text) for text in values]
+        outputs = predictor.run(values, signature)
+        answers.append({name: outputs[name].tolist() for name in question["outputs"]})
     json.dump(answers, sys.stdout)
 
 
-def _example(tf: Any, text: str) -> bytes:
-    value = tf.train.Feature(bytes_list=tf.train.BytesList(value=[text.encode("utf-8")]))
+def _example(tf: Any, text: bytes) -> bytes:
+    value = tf.train.Feature(bytes_list=tf.train.BytesList(value=[text]))
     features = tf.train.Features(feature={"text": value})
     serialized: bytes = tf.train.Example(features=features).SerializeToString()
     return serialized

@@ -19,7 +19,7 @@ from tensorflow_serving.apis import (
     prediction_log_pb2,
 )
 
-from tfhub_transfer.artifact.predictor import DEFAULT_SIGNATURE, WARM_UP
+from tfhub_transfer.artifact.predictor import DEFAULT_SIGNATURE, OF_EXAMPLES, WARM_UP
 from tfhub_transfer.errors import ArtifactError
 from tfhub_transfer.runs import atomic_path
 
@@ -32,9 +32,14 @@ _LENGTHS = (0.05, 0.5, 0.95)
 
 
 def write_warm_up(
-    version: Path, texts: Sequence[str], *, name: str, sizes: Sequence[int] = SIZES
+    version: Path,
+    texts: Sequence[str],
+    *,
+    name: str,
+    second: str = OF_EXAMPLES,
+    sizes: Sequence[int] = SIZES,
 ) -> int:
-    """Write `assets.extra/tf_serving_warmup_requests`: Predict requests, and a Classify each size.
+    """Write `assets.extra/tf_serving_warmup_requests`, each size for both signatures.
 
     The same texts give the same file, in whatever order they are. They can be read in it: whoever
     gets the version gets them.
@@ -43,6 +48,7 @@ def write_warm_up(
         version: the directory of the artifact.
         texts: real ones; the requests take a few short, median and long ones.
         name: of the model.
+        second: the signature that is asked beside `serving_default`.
         sizes: texts in a request. A server that batches refuses to load a version whose warm-up
             has a request larger than its `max_batch_size`.
 
@@ -54,7 +60,7 @@ def write_warm_up(
     """
     if not texts:
         raise ArtifactError("Warm-up requests are made of real texts, one at least. Received: none")
-    requests = [log for size in sizes for log in _requests(texts, size, name)]
+    requests = [log for size in sizes for log in _requests(texts, size, name, second)]
     if len(requests) > MOST_RECORDS:
         raise ArtifactError(
             f"TensorFlow Serving takes {MOST_RECORDS:,} warm-up requests at most. "
@@ -67,11 +73,12 @@ def write_warm_up(
 
 
 def _requests(
-    texts: Sequence[str], size: int, name: str
+    texts: Sequence[str], size: int, name: str, second: str
 ) -> Iterator[prediction_log_pb2.PredictionLog]:
     for length in _LENGTHS:
-        yield _predict(_of_length(texts, size, length), name)
-    yield _classify(_of_length(texts, size, 0.5), name)
+        yield _predict(_of_length(texts, size, length), name, DEFAULT_SIGNATURE)
+    median = _of_length(texts, size, 0.5)
+    yield _classify(median, name) if second == OF_EXAMPLES else _predict(median, name, second)
 
 
 def _of_length(texts: Sequence[str], size: int, length: float) -> list[bytes]:
@@ -84,9 +91,9 @@ def _of_length(texts: Sequence[str], size: int, length: float) -> list[bytes]:
     return [found[index % len(found)] for index in range(size)]
 
 
-def _predict(texts: list[bytes], name: str) -> prediction_log_pb2.PredictionLog:
+def _predict(texts: list[bytes], name: str, signature: str) -> prediction_log_pb2.PredictionLog:
     request = predict_pb2.PredictRequest(
-        model_spec=model_pb2.ModelSpec(name=name, signature_name=DEFAULT_SIGNATURE),
+        model_spec=model_pb2.ModelSpec(name=name, signature_name=signature),
         inputs={"text": tf.make_tensor_proto(texts, tf.string, [len(texts)])},
     )
     log = prediction_log_pb2.PredictLog(request=request)
@@ -103,7 +110,7 @@ def _classify(texts: list[bytes], name: str) -> prediction_log_pb2.PredictionLog
         for text in texts
     ]
     request = classification_pb2.ClassificationRequest(
-        model_spec=model_pb2.ModelSpec(name=name, signature_name="classify"),
+        model_spec=model_pb2.ModelSpec(name=name, signature_name=OF_EXAMPLES),
         input=input_pb2.Input(example_list=input_pb2.ExampleList(examples=examples)),
     )
     log = prediction_log_pb2.ClassifyLog(request=request)

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from tfhub_transfer.artifact import audit, verification
@@ -20,20 +19,15 @@ from tfhub_transfer.artifact.predictor import Predictor
 from tfhub_transfer.artifact.releases import find_release
 from tfhub_transfer.artifact.serving_files import write_serving_files
 from tfhub_transfer.artifact.settings import ExportConfig
-from tfhub_transfer.artifact.signatures import save_classifier, without_activation
 from tfhub_transfer.artifact.sizing import measure
+from tfhub_transfer.artifact.task import TaskExport
 from tfhub_transfer.artifact.version_directory import new_version
 from tfhub_transfer.artifact.warmup import write_warm_up
 from tfhub_transfer.errors import ArtifactError
-from tfhub_transfer.evaluation.calibration import Calibration, calibrate
-from tfhub_transfer.evaluation.predictions import Predictions
 from tfhub_transfer.progress import progress
-from tfhub_transfer.registry import FORMATS
+from tfhub_transfer.registry import EXPORTS, FORMATS
 from tfhub_transfer.runs import Run, config_from_dict, environment
 from tfhub_transfer.training.classifier import Classifier
-
-_VERIFIED_TEXTS = 64  # of the validation split, besides the hard ones
-_SEPARATOR = "|"  # between labels, where the run's data has none of its own
 
 
 @dataclass(frozen=True)
@@ -68,10 +62,8 @@ def export_run(config: ExportConfig) -> Export:
     """
     find_release(config.serving_version)  # a wrong one is better known now than after the work
     run, name = Run.open(str(config.run)), str(config.name)
-    described, predictions = run.load_metrics(), Predictions.load(run)
-    calibration = calibrate(
-        predictions, temperature=config.calibrate, precision=config.reject_precision
-    )
+    described = run.load_metrics()
+    task: TaskExport = EXPORTS.load(config_from_dict(run.load_config()).task)(run, config)
     directory = Path(config.directory) / name
     conversions: list[Conversion] = []
     steps = 4 + len(config.format)
@@ -83,17 +75,17 @@ def export_run(config: ExportConfig) -> Export:
             _withdrawn(conversions),
             new_version(directory, config.version) as (number, path),
         ):
-            weights = _save(classifier, run, path, calibration)
-            warm_up = write_warm_up(path, predictions.texts, name=name)
+            weights = task.save(classifier, path)
+            warm_up = write_warm_up(path, task.texts, name=name, second=task.second)
             if not config.allow_unservable:
                 audit.check(path, config.serving_version)
             advance(1, f"Exporting {name}: checking in a fresh process")
-            texts = [*predictions.texts[:_VERIFIED_TEXTS], *verification.HARD_TEXTS]
-            expected = _expected(classifier, texts, calibration.temperature)
-            parity = verification.verify(path, texts, expected)
+            expected = task.expected(classifier)
+            parity = verification.verify(path, expected)
             advance(1, f"Exporting {name}: measuring batches")
-            sizing = measure(Predictor.load(path), predictions.texts)
+            sizing = measure(Predictor.load(path), task.texts, splitting=task.splitting)
             metrics = {
+                "task": described["task"],
                 "name": name,
                 "version": number,
                 "created": datetime.datetime.now(datetime.timezone.utc).isoformat("T", "seconds"),
@@ -101,9 +93,8 @@ def export_run(config: ExportConfig) -> Export:
                 "serving_version": config.serving_version,
                 "audited": not config.allow_unservable,
                 "labels": described["labels"],
-                "multi_label": described["multi_label"],
-                "calibration": calibration.metrics,
-                "parity": {"texts": len(texts), "difference": parity},
+                **task.facts(described),
+                "parity": {"texts": _texts(expected), "difference": parity},
                 "size": {"bytes": _bytes(path), "weights_bytes": weights},
                 "warm_up_requests": warm_up,
                 "batching": sizing.to_dict(),
@@ -118,9 +109,7 @@ def export_run(config: ExportConfig) -> Export:
                 # of a killed export: this version was never published
                 shutil.rmtree(target, ignore_errors=True)
                 convert = FORMATS.load(format)
-                conversions.append(
-                    convert(path, predictions.texts, target, quantize=config.quantize)
-                )
+                conversions.append(convert(path, task.texts, target, quantize=config.quantize))
         advance(1, f"Exporting {name}")
     try:
         kept = write_serving_files(
@@ -150,26 +139,8 @@ def _withdrawn(conversions: Sequence[Conversion]) -> Iterator[None]:
         raise
 
 
-def _save(classifier: Classifier, run: Run, path: Path, calibration: Calibration) -> int:
-    separator = config_from_dict(run.load_config()).data.label_separator
-    return save_classifier(
-        classifier.encoder,
-        classifier.head,
-        classifier.network,
-        path,
-        temperature=calibration.temperature,
-        threshold=calibration.threshold,
-        separator=separator or _SEPARATOR,
-    )
-
-
-def _expected(classifier: Classifier, texts: Sequence[str], temperature: float) -> np.ndarray:
-    """Return the Keras model's probabilities, float32[N, C], of logits divided by `temperature`."""
-    logits = without_activation(classifier.network)(classifier.encoder(tf.constant(texts)))
-    several = classifier.head.multi_label
-    activation = tf.sigmoid if several else tf.nn.softmax
-    expected: np.ndarray = activation(logits / temperature).numpy()
-    return expected
+def _texts(expected: Sequence[verification.Expected]) -> int:
+    return len({text for one in expected for text in one.texts})
 
 
 def _card(
@@ -188,7 +159,7 @@ def _card(
         encoder_licence=described["encoder_licence"],
         languages=encoder.spec.languages if encoder.spec else (),
         max_tokens=_most_tokens(classifier),
-        calibration=metrics["calibration"],
+        calibration=metrics.get("calibration", {}),
         size_bytes=metrics["size"]["bytes"],
         weights_bytes=metrics["size"]["weights_bytes"],
         parity=metrics["parity"]["difference"],

@@ -8,7 +8,9 @@ while another batch runs and a thread is idle, where a fuller batch is worth hav
 it means nothing.
 
 A request of more than `max_batch_size` instances goes as several batches, as with TF Serving's
-`enable_large_batch_splitting`. A full queue refuses at once.
+`enable_large_batch_splitting`. Where outputs are as wide as the longest text of their batch, the
+parts are padded to one width, with empty strings and zeros as a tagger pads them; there TF Serving
+would crash (`tensor::Concat`). A full queue refuses at once.
 """
 
 from __future__ import annotations
@@ -162,7 +164,7 @@ class Batcher:
             for part in parts:
                 part.cancel()
             raise
-        return {alias: np.concatenate([part[alias] for part in rows]) for alias in rows[0]}
+        return {alias: _joined([part[alias] for part in rows]) for alias in rows[0]}
 
     async def emptied(self) -> None:
         """Return when nothing waits and nothing runs any more."""
@@ -263,6 +265,19 @@ def _answers(run: Run, requests: list[Sequence[bytes]]) -> list[Outputs | Servin
         answers.append({alias: rows[start:end] for alias, rows in outputs.items()})
         start = end
     return answers
+
+
+def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the rows of all parts, padded to the widest."""
+    widest = tuple(np.max([part.shape[1:] for part in parts], axis=0).astype(int))
+    if all(part.shape[1:] == widest for part in parts):
+        return np.concatenate(parts)
+    rows = [len(part) for part in parts]
+    padding = b"" if parts[0].dtype == object else 0
+    joined = np.full((sum(rows), *widest), padding, parts[0].dtype)
+    for end, part in zip(np.cumsum(rows), parts, strict=True):
+        joined[(slice(end - len(part), end), *map(slice, part.shape[1:]))] = part
+    return joined
 
 
 def _refusal(error: Exception) -> ServingError:
