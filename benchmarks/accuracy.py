@@ -125,7 +125,7 @@ def main() -> None:
     for row in wanted:
         flags = [*_source(row), *row.flags, "--encoder.offline", "true", *further]
         run = Run(chosen.runs / row.name)
-        if chosen.again or not _finished(run, flags):
+        if chosen.again or not finished(run, flags):
             with tempfile.TemporaryDirectory() as cache:
                 train(run.path, flags, {"TFHUB_TRANSFER_CACHE_DIR": cache})
         else:
@@ -159,7 +159,7 @@ def _source(row: Row) -> list[str]:
     return ["--data.source", str(data_dir() / row.source)]
 
 
-def _finished(run: Run, flags: Sequence[str]) -> bool:
+def finished(run: Run, flags: Sequence[str]) -> bool:
     """Whether the run was finished with the settings that `flags` give."""
     if not (run.metrics_file.exists() and run.config_file.exists()):
         return False

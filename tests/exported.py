@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import keras
@@ -10,9 +10,13 @@ import numpy as np
 
 from tests.encoders.tiny import EMBEDDING_WIDTH, write_text_embedding
 from tfhub_transfer.artifact.signatures import save_classifier
-from tfhub_transfer.config import HeadConfig
+from tfhub_transfer.artifact.tagger import save_tagger
+from tfhub_transfer.config import HeadConfig, TaggingConfig
 from tfhub_transfer.encoders.layer import HubLayer
 from tfhub_transfer.heads.classification import ClassificationHead
+from tfhub_transfer.heads.tagging import TaggingHead
+
+TAGS = ("O", "B-city", "I-city", "B-person", "I-person")
 
 
 def write_artifact(
@@ -38,3 +42,36 @@ def write_artifact(
     save_classifier(encoder, head, network, directory)
     keras.utils.clear_session(free_memory=False)
     return directory
+
+
+def write_tagger(
+    directory: Path,
+    *,
+    labels: Sequence[str] = TAGS,
+    intents: Sequence[str] = (),
+    crf: bool = False,
+    recurrent: int = 0,
+    encoder: Callable[[Path], Path] = write_text_embedding,
+    seed: int = 0,
+) -> tuple[HubLayer, TaggingHead, keras.Model]:
+    """Write an exported tagger to `directory`, and return what it was made of.
+
+    Args:
+        directory: a new one, as `NAME/1`; its parents are made.
+        labels: tags in IOB2.
+        intents: labels of whole texts.
+        crf: whether a chain decides on the tags.
+        recurrent: units of an LSTM below it.
+        encoder: writes it to a directory.
+        seed: of the weights.
+    """
+    tagging = TaggingConfig(crf=crf, recurrent=recurrent)
+    head = TaggingHead(HeadConfig(hidden=()), labels, tagging=tagging, intents=intents)
+    path = encoder(directory.parent / f".encoder-{directory.name}")
+    layer = HubLayer(path, output=head.reads, name="encoder")
+    network = head.network(layer.width)
+    draw = np.random.default_rng(seed)
+    network.set_weights([draw.normal(0.0, 1.0, each.shape) for each in network.get_weights()])
+    save_tagger(layer, head, network, directory)
+    keras.utils.clear_session(free_memory=False)
+    return layer, head, network

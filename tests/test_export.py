@@ -26,7 +26,7 @@ def root(tmp_path_factory):
 
 
 def test_it_prints_what_was_written_and_what_to_type_next(root, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(verification, "verify", lambda version, texts, expected: 1e-7)
+    monkeypatch.setattr(verification, "verify", lambda version, expected: 1e-7)
     run = sample_run(root).path
     flags = ["--run", str(run), "--name", "mood", "--directory", str(tmp_path)]
     assert export.main([*flags, "--reject_precision", "0.8", "--serving-version", "2.20"]) == 0
@@ -91,7 +91,7 @@ def test_kill_9_at_random_moments(root, tmp_path, monkeypatch):
         process.wait(10)
         for number in versions(model):
             assert Predictor.load(model / str(number)).warm_up() > 0
-    monkeypatch.setattr(verification, "verify", lambda version, texts, expected: 1e-7)
+    monkeypatch.setattr(verification, "verify", lambda version, expected: 1e-7)
     before = versions(model)
     assert cli.guarded(lambda: export.main(flags)) == 0
     assert len(versions(model)) == len(before) + 1
