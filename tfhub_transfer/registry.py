@@ -87,7 +87,7 @@ EVALUATIONS = Registry(
 )
 
 EXPORTS = Registry(
-    "task",
+    "task for export",
     {
         "classification": "tfhub_transfer.artifact.classification:ClassificationExport",
         "tagging": "tfhub_transfer.artifact.tagging:TaggingExport",
@@ -95,7 +95,7 @@ EXPORTS = Registry(
 )
 
 LABELLERS = Registry(
-    "task",
+    "task for predict",
     {
         "classification": "tfhub_transfer.evaluation.labellers:TextLabeller",
         "tagging": "tfhub_transfer.evaluation.labellers:WordLabeller",
