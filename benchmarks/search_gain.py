@@ -18,7 +18,7 @@ from tfhub_transfer.config import DataConfig, EncoderConfig, EvaluationConfig
 from tfhub_transfer.evaluation.search.running import search
 from tfhub_transfer.training.search_settings import SearchConfig, TuneConfig
 
-DATA = ("banking77", "trec", "sst2")
+DATA = ("banking77", "trec", "ag_news")
 
 
 def main() -> None:
@@ -55,11 +55,7 @@ def _searched(name: str, chosen: argparse.Namespace) -> dict[str, Any]:
     data = {
         "banking77": {"source": str(text), "label_column": "category"},
         "trec": {"source": str(text)},
-        "sst2": {
-            "source": "tfds:glue/sst2",
-            "dir": str(data_dir() / "tfds"),
-            "text_column": "sentence",
-        },
+        "ag_news": {"source": str(text)},
     }[name]
     resume = (folder / "search" / "search.yaml").exists()
     run = search(
