@@ -98,7 +98,7 @@ def test_ctrl_c_finishes_with_what_there_is(tmp_path, source, no_report):
     code, out, err = killed(
         "train", *flags(run, source), number=signal.SIGINT, when=(run / LAST).exists
     )
-    assert code == 130
+    assert code == 130, err
     assert re.match(rf"interrupted: \d+ of {EPOCHS} epochs are kept; --resume continues", err)
     assert f"of {EPOCHS} epochs" in " ".join(out.split())
     metrics = json.loads((run / "metrics.json").read_text())
