@@ -8,6 +8,7 @@ import json
 import pytest
 
 from tfhub_transfer.config import (
+    AdaptationConfig,
     Config,
     DataConfig,
     DistillationConfig,
@@ -165,3 +166,12 @@ def test_every_setting_is_documented():
 def test_every_error_of_a_setting_can_be_caught_at_the_root():
     with pytest.raises(TransferError):
         Config(seed=-1)
+
+
+@pytest.mark.parametrize("strategy", ["contrastive", "dann"])
+def test_what_keeps_its_last_epoch_has_no_other_best(strategy):
+    with pytest.raises(ConfigError, match=r"always keeps its last epoch.* Received: 'accuracy'"):
+        Config(
+            training=TrainingConfig(strategy=strategy, keep="accuracy"),
+            adaptation=AdaptationConfig(target="x.csv" if strategy == "dann" else None),
+        )

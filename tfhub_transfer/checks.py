@@ -26,6 +26,8 @@ _MOVING = (
 )
 
 _ADAPTING = ("dann", "coral")
+# Whose validation rows cannot say which epoch is the best.
+_LAST_EPOCH = ("contrastive", *_ADAPTING)
 
 
 def within(name: str, value: float, low: float, high: float) -> None:
@@ -67,6 +69,11 @@ def check_together(config: Config) -> None:
         _check_frozen(config)
     if config.training.distribute != "none":
         _check_distributed(config)
+    if config.training.strategy in _LAST_EPOCH and config.training.keep == "accuracy":
+        raise ConfigError(
+            f"Strategy {config.training.strategy} always keeps its last epoch: leave training.keep "
+            f"out. Received: 'accuracy'"
+        )
 
 
 def moves_encoder(config: Config) -> bool:

@@ -216,8 +216,11 @@ class TrainingConfig:
         truncate_loss: from the second epoch on, the share of each batch with the highest loss that
             is left out, as probably mislabelled (arXiv 2004.14589).
         precision: of the matrix products in training a transformer; weights stay float32.
-        patience: epochs without a better validation loss before training stops; the best epoch's
-            weights are kept.
+        patience: epochs without a better one before training stops; the best epoch's weights are
+            kept.
+        keep: which epoch is the best: that with the lowest validation `loss`, with the highest
+            validation `accuracy` (which often goes on rising where a fine-tuned model grows too
+            sure of itself), or the `last`.
         distribute: `mirrored` divides each batch among all GPUs of this machine, `tpu` among the
             cores of a TPU, where it trains a head on cached vectors alone.
         tensorboard: also write TensorBoard logs into the run directory.
@@ -242,6 +245,7 @@ class TrainingConfig:
     truncate_loss: float = 0.0
     precision: Literal["float32", "bfloat16"] = "float32"
     patience: int = 6
+    keep: Literal["loss", "accuracy", "last"] = "loss"
     distribute: Literal["none", "mirrored", "tpu"] = "none"
     tensorboard: bool = False
 

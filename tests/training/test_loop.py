@@ -108,6 +108,22 @@ def test_the_best_epoch_s_weights_are_kept(tmp_path):
     assert -np.log(likelihood).mean() == pytest.approx(min(validation), rel=1e-4)
 
 
+@pytest.mark.parametrize("keep", ["accuracy", "last"])
+def test_other_epochs_may_be_kept(tmp_path, keep):
+    problem = Problem(noise=0.3)
+    progress, model = problem.fit(
+        tmp_path, epochs=6, learning_rate=0.5, decay="none", patience=2, keep=keep
+    )
+    accuracies = [epoch["val_accuracy"] for epoch in progress.history]
+    if keep == "last":  # which patience does not wait for
+        assert progress.best_epoch == progress.epoch == 6
+    else:
+        assert progress.best_epoch == accuracies.index(max(accuracies)) + 1
+    probabilities = model.predict(problem.vectors[ROWS:], verbose=0)
+    found = (probabilities.argmax(1) == problem.validation.labels).mean()
+    assert found == pytest.approx(accuracies[progress.best_epoch - 1])
+
+
 def test_patience_ends_it(tmp_path):
     progress, _ = Problem(noise=0.3).fit(
         tmp_path, epochs=40, learning_rate=0.5, decay="none", patience=2

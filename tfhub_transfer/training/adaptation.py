@@ -23,12 +23,10 @@ from tfhub_transfer.data.target_domain import TargetDomain, read_target
 from tfhub_transfer.data.unlabelled import Unlabelled
 from tfhub_transfer.progress import progress
 from tfhub_transfer.registry import STRATEGIES
-from tfhub_transfer.training import checkpoint
 from tfhub_transfer.training.classifier import Classifier
 from tfhub_transfer.training.domain_losses import Coral, DomainAdversarial, OnSource, packed
 from tfhub_transfer.training.domain_order import DomainOrder
 from tfhub_transfer.training.gradient_reversal import GradientReversal
-from tfhub_transfer.training.loop import Progress
 from tfhub_transfer.training.objective import Objective
 from tfhub_transfer.training.strategy import Outcome, Strategy
 
@@ -63,14 +61,9 @@ class _Adaptation(Strategy):
 
         strategy = STRATEGIES.load(asked.student)(config, self.run, objective)
         outcome: Outcome = strategy.fit(adapted, dataclasses.replace(data, train=train))
-        on_vectors = asked.student == "feature_extraction" and config.encoder.cache
-        trained = network if on_vectors else adapted.model
-        last = self.run.checkpoints / "last.safetensors"
-        reached = Progress(**checkpoint.load(last, trained, optimizer=False))
         described = self._measured(adapted, outcome, data, target)
         return dataclasses.replace(
             outcome,
-            progress=dataclasses.replace(reached, best_epoch=reached.epoch),
             notes=(*outcome.notes, *_notes(described, target)),
             details={**outcome.details, "adaptation": described},
         )
@@ -205,7 +198,7 @@ def _joined(train: Examples, target: Unlabelled) -> Examples:
 def _of_student(config: Config) -> Config:
     """Return the configuration with the student's number of epochs, all of which it takes."""
     epochs = config.training.epochs or EPOCHS[config.adaptation.student]
-    training = dataclasses.replace(config.training, epochs=epochs, patience=epochs)
+    training = dataclasses.replace(config.training, epochs=epochs, keep="last")
     return dataclasses.replace(config, training=training)
 
 

@@ -15,7 +15,6 @@ from tfhub_transfer.data.examples import Dataset, Examples
 from tfhub_transfer.data.pipeline import Features, Order, batches
 from tfhub_transfer.encoders.bulk import BulkEncoder
 from tfhub_transfer.encoders.cache import FeatureCache
-from tfhub_transfer.training import checkpoint
 from tfhub_transfer.training.classifier import Classifier
 from tfhub_transfer.training.loop import Progress, fit
 from tfhub_transfer.training.objective import Objective
@@ -109,21 +108,17 @@ class Contrastive(Strategy):
             targets = functools.partial(objective.targets, examples)
             return batches(features, examples, targets, size, order=order)
 
-        fit(
+        return fit(
             network,
             objective,
             batches_of(repeated, lambda positions: train(places[positions]), order),
             batches_of(data.validation, validation),
             order=order,
-            # no early stop either
-            config=dataclasses.replace(config.training, patience=config.training.max_epochs),
+            config=dataclasses.replace(config.training, keep="last"),
             run=self.run,
             resume=resume,
             steps_per_call=_STEPS,
         )
-        last = self.run.checkpoints / "last.safetensors"
-        progress = Progress(**checkpoint.load(last, network, optimizer=False))
-        return dataclasses.replace(progress, best_epoch=progress.epoch)
 
 
 def _notes(reached: PairProgress) -> tuple[str, ...]:

@@ -39,8 +39,8 @@ class Progress:
     Attributes:
         history: one record per epoch: stage (where there are several), epoch (from 1, counted
             through all stages), loss, accuracy, val_loss, val_accuracy, learning_rate, seconds.
-        best_epoch: the place in `history`, from 1, of the epoch whose weights are kept: that with
-            the lowest validation loss, of the last stage.
+        best_epoch: the place in `history`, from 1, of the epoch whose weights are kept, of the
+            last stage; see `training.keep`.
         seconds: spent in all, resumed parts included.
         finished: all epochs are done, or patience ran out.
         planned: epochs, at most.
@@ -162,6 +162,17 @@ def fit(
     return kept if kept.epoch > state.epoch else state
 
 
+def _best_epoch(history: Sequence[Mapping[str, Any]], keep: str) -> int:
+    """Return the place, from 1, of the epoch whose weights `training.keep` keeps."""
+    if keep == "last":
+        return len(history)
+    if keep == "accuracy":
+        scores = [-epoch["val_accuracy"] for epoch in history]
+    else:
+        scores = [epoch["val_loss"] for epoch in history]
+    return scores.index(min(scores)) + 1
+
+
 def _checkpoints(run: Run, stage: str) -> tuple[Path, Path]:
     folder = run.checkpoints / stage
     return folder / "last.safetensors", folder / "best.safetensors"
@@ -216,8 +227,7 @@ class _Epochs(keras.callbacks.Callback):
             "seconds": round(now - self._epoch_start, 3),
         }
         history = [*state.history, record]
-        losses = [epoch["val_loss"] for epoch in history]
-        best_epoch = losses.index(min(losses)) + 1
+        best_epoch = _best_epoch(history, self._config.keep)
         out_of_patience = len(history) - best_epoch >= self._config.patience
         reached = Progress(
             history=history,
