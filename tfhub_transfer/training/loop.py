@@ -154,9 +154,10 @@ def fit(
                     f"--resume continues. Measuring what there is; Ctrl-C again leaves at once.",
                     file=sys.stderr,
                 )
-            # Keras' iterator, where it was left: its thread calls Python, and would end the process
-            # with SIGABRT if it were still at it when the interpreter goes
-            gc.collect()
+            if not state.finished:
+                # Keras' iterator, where it was left: its thread calls Python, and would end the
+                # process with SIGABRT if it were still at it when the interpreter goes
+                gc.collect()
     kept = Progress(**checkpoint.load(best, model, optimizer=False))
     # Ctrl-C right after the best weights were written leaves them ahead
     return kept if kept.epoch > state.epoch else state
