@@ -37,6 +37,18 @@ class Unlabelled:
     held_out: int
     empty: int
 
+    def after(self, labelled: Examples) -> Examples:
+        """Return examples of the same column and after them these rows, as yet of class 0."""
+        count = len(self.rows)
+        none = np.zeros((count, *labelled.labels.shape[1:]), labelled.labels.dtype)
+        return Examples(
+            column=labelled.column,
+            rows=np.concatenate([labelled.rows, self.rows]),
+            labels=np.concatenate([labelled.labels, none]),
+            ids=np.concatenate([labelled.ids, np.arange(1, count + 1)]),
+            origin=f"{labelled.origin} and {self.source}",
+        )
+
     @property
     def note(self) -> str:
         """A sentence a person should read."""

@@ -20,7 +20,6 @@ import numpy as np
 from tfhub_transfer.config import EPOCHS, Config
 from tfhub_transfer.data.examples import Dataset, Examples
 from tfhub_transfer.data.target_domain import TargetDomain, read_target
-from tfhub_transfer.data.unlabelled import Unlabelled
 from tfhub_transfer.progress import progress
 from tfhub_transfer.registry import STRATEGIES
 from tfhub_transfer.training.classifier import Classifier
@@ -52,7 +51,7 @@ class _Adaptation(Strategy):
         config, asked = _of_student(self.config), self.config.adaptation
         column, sources = data.train.column, len(data.train.column)
         target = read_target(config, data, column)
-        train = _joined(data.train, target.texts)
+        train = target.texts.after(data.train)
         objective = self._objective(classifier, data, sources)
         order = objective.order(train, len(data.labels), balance=config.data.balance)
         steps = math.ceil(len(order) / config.training.batch_size) * config.training.max_epochs
@@ -180,19 +179,6 @@ def _opened(network: keras.Model) -> tuple[Any, Any, Any]:
 def _both(vector: Any, probabilities: Any, further: Any) -> keras.Model:
     outputs = keras.layers.Concatenate(name="both")([probabilities, further])
     return keras.Model(vector, outputs, name="head")
-
-
-def _joined(train: Examples, target: Unlabelled) -> Examples:
-    """Return the source's training examples and after them the target's, which have no class."""
-    count = len(target.rows)
-    none = np.zeros((count, *train.labels.shape[1:]), train.labels.dtype)
-    return Examples(
-        column=train.column,
-        rows=np.concatenate([train.rows, target.rows]),
-        labels=np.concatenate([train.labels, none]),
-        ids=np.concatenate([train.ids, np.arange(1, count + 1)]),
-        origin=f"{train.origin} and {target.source}",
-    )
 
 
 def _of_student(config: Config) -> Config:

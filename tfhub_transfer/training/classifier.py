@@ -13,8 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfhub_transfer.config import Config
-from tfhub_transfer.encoders.bulk import BulkEncoder
-from tfhub_transfer.encoders.bulk_words import BulkWordEncoder
+from tfhub_transfer.encoders.bulk_words import bulk_encode
 from tfhub_transfer.encoders.layer import HubLayer
 from tfhub_transfer.encoders.word_pieces import as_inputs
 from tfhub_transfer.errors import RunError, TransferError
@@ -125,9 +124,7 @@ class Classifier:
     @functools.cached_property
     def _encode(self) -> Callable[[Sequence[str]], np.ndarray]:
         """Kept, for each one is traced anew; it reads the encoder's present weights."""
-        if self.encoder.by_word:
-            return BulkWordEncoder(self.encoder).padded
-        return BulkEncoder(self.encoder)
+        return bulk_encode(self.encoder)
 
     def predict(
         self,

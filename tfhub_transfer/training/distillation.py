@@ -41,7 +41,7 @@ class Distillation(Strategy):
         if asked.unlabelled is not None:
             held_out = (data.validation, data.test)
             unlabelled = read_unlabelled(asked.unlabelled, config.data, train.column, held_out)
-            train = _joined(train, unlabelled)
+            train = unlabelled.after(train)
         vectors = teacher.vectors(train) if asked.vectors else None
         logits = teacher.logits(train)
         if unlabelled is not None:
@@ -71,19 +71,6 @@ class Distillation(Strategy):
                 },
             },
         )
-
-
-def _joined(train: Examples, unlabelled: Unlabelled) -> Examples:
-    """Return the training examples and after them the unlabelled ones, as yet of class 0."""
-    count = len(unlabelled.rows)
-    none = np.zeros((count, *train.labels.shape[1:]), train.labels.dtype)
-    return Examples(
-        column=train.column,
-        rows=np.concatenate([train.rows, unlabelled.rows]),
-        labels=np.concatenate([train.labels, none]),
-        ids=np.concatenate([train.ids, np.arange(1, count + 1)]),
-        origin=f"{train.origin} and {unlabelled.source}",
-    )
 
 
 def _labelled_by(logits: Answers, train: Examples, labelled: int, data: Dataset) -> Examples:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -40,7 +40,6 @@ class FeatureExtraction(Strategy):
         encoder.trainable = False
         by_word = encoder.by_word is not None
         bulk: Any = (BulkWordEncoder if by_word else BulkEncoder)(encoder, config.encoder.precision)
-        lengths: Callable[[Examples], np.ndarray | None] = lambda examples: None  # noqa: E731
         start = time.monotonic()
         if config.encoder.cache:
             cache: Any = (WordCache if by_word else FeatureCache).open(
@@ -60,8 +59,6 @@ class FeatureExtraction(Strategy):
                 placed = rows(examples)
                 return lambda positions: cache.read(placed[positions])
 
-            if by_word:  # rows of like length need little padding
-                lengths = lambda examples: cache.lengths(rows(examples))  # noqa: E731
             model, steps_per_call = classifier.network, _STEPS_PER_CALL
         else:
             encode = bulk.padded if by_word else bulk
@@ -82,6 +79,10 @@ class FeatureExtraction(Strategy):
             if order and not config.encoder.cache:
                 taken = augmented_features(examples, order, config.data, seed=config.seed)
             return batches(taken, examples, targets, size, order=order)
+
+        def lengths(examples: Examples) -> np.ndarray | None:
+            # rows of words of like length need little padding
+            return cache.lengths(rows(examples)) if by_word and config.encoder.cache else None
 
         def train(examples: Examples) -> tuple[Order, tf.data.Dataset]:
             order = objective.order(

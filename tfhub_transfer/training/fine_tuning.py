@@ -10,8 +10,7 @@ import tensorflow as tf
 from tfhub_transfer.data.augmentation import augmented_features
 from tfhub_transfer.data.examples import Dataset, Examples
 from tfhub_transfer.data.pipeline import Features, Order, batches, text_features
-from tfhub_transfer.encoders.bulk import BulkEncoder
-from tfhub_transfer.encoders.bulk_words import BulkWordEncoder
+from tfhub_transfer.encoders.bulk_words import bulk_encode
 from tfhub_transfer.encoders.lengths import token_counts
 from tfhub_transfer.strategy_config import ENCODER_LEARNING_RATES
 from tfhub_transfer.training.classifier import Classifier
@@ -77,5 +76,4 @@ class FineTuning(Strategy):
             run=self.run,
             rate=rate / config.training.learning_rate,
         )
-        encode = BulkWordEncoder(encoder).padded if encoder.by_word else BulkEncoder(encoder)
-        return Outcome(progress, 0.0, encode, details=details)
+        return Outcome(progress, 0.0, bulk_encode(encoder), details=details)
