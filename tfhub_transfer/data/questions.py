@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from tfhub_transfer.data.intake import Rejections, rejection_notes
 from tfhub_transfer.data.passages import PassageSource, PassageTable
 from tfhub_transfer.data.question_examples import ANSWERABLE, QuestionDataset, QuestionExamples
 from tfhub_transfer.data.question_intake import QuestionIntake, take_in_questions
+from tfhub_transfer.data.splits import LabelledExamples
 from tfhub_transfer.data.stratify import draw_limit
 from tfhub_transfer.data.summary import describe
 from tfhub_transfer.data.table import role_of
@@ -24,7 +24,6 @@ from tfhub_transfer.errors import ConfigError, DataError
 from tfhub_transfer.registry import did_you_mean
 
 __all__ = [
-    "AnsweredQuestions",
     "QuestionDataset",
     "QuestionExamples",
     "load_answered",
@@ -37,23 +36,6 @@ _ACCEPTED = (
     "compressed; a folder with train, validation (or dev) and test files of those; a folder of "
     "QAMR's files"
 )
-
-
-@dataclass(frozen=True, eq=False)
-class AnsweredQuestions:
-    """Questions of another data set, to test a trained model on.
-
-    Attributes:
-        name: of the source, as a report shows it.
-        examples: the questions that can be used.
-        notes: sentences a person should read.
-        rejected: how many rows were left out, by reason.
-    """
-
-    name: str
-    examples: QuestionExamples
-    notes: tuple[str, ...]
-    rejected: dict[str, int]
 
 
 def load_questions(
@@ -132,7 +114,7 @@ def load_questions(
 
 def load_answered(
     config: DataConfig, *, seed: int, rejected: Path | None = None
-) -> AnsweredQuestions:
+) -> LabelledExamples:
     """Read the questions to test a trained model on: the test split, else validation, else all.
 
     Args:
@@ -156,7 +138,7 @@ def load_answered(
     if config.limit is not None:
         examples = _limited(examples, config.limit, seed)
     notes = (*source.notes, *rejection_notes(rejections.counts))
-    return AnsweredQuestions(source.name, examples, notes, dict(rejections.counts))
+    return LabelledExamples(source.name, examples, notes, dict(rejections.counts))
 
 
 def open_questions(config: DataConfig) -> PassageSource:

@@ -12,22 +12,16 @@ import tensorflow as tf
 from rich.table import Table
 
 from tfhub_transfer.config import DataConfig
-from tfhub_transfer.data.questions import (
-    AnsweredQuestions,
-    QuestionDataset,
-    load_answered,
-    load_questions,
-)
+from tfhub_transfer.data.questions import QuestionDataset, load_answered, load_questions
+from tfhub_transfer.data.splits import LabelledExamples
 from tfhub_transfer.evaluation.answering_report import answer_table, worst_answers, write_report
 from tfhub_transfer.evaluation.answers import answer_metrics, best_threshold
 from tfhub_transfer.evaluation.page import Page
-from tfhub_transfer.evaluation.predictions import sample_texts, save_texts
 from tfhub_transfer.evaluation.span_baseline import SpanBaseline
 from tfhub_transfer.evaluation.task import Encode, Task
 from tfhub_transfer.evaluation.word_chunks import word_chunks
 from tfhub_transfer.heads.raw_words import word_offsets
 from tfhub_transfer.progress import progress
-from tfhub_transfer.registry import BASELINES
 from tfhub_transfer.runs import Run
 from tfhub_transfer.training.classifier import Classifier
 
@@ -66,18 +60,9 @@ class Answering(Task):
 
     def load_other(
         self, data: DataConfig, classifier: Classifier, rejected: Path
-    ) -> AnsweredQuestions:
+    ) -> LabelledExamples:
         """Return questions of another data set."""
         return load_answered(data, seed=self.config.seed, rejected=rejected)
-
-    def rows(self, data: QuestionDataset, split: str) -> AnsweredQuestions:
-        """Return a split of the run's own data set."""
-        return AnsweredQuestions(data.name, getattr(data, split), data.notes, {})
-
-    def ready_baselines(self, data: QuestionDataset) -> dict[str, SpanBaseline]:
-        """Return what `evaluation.baselines` names."""
-        config = self.config
-        return {name: BASELINES.load(name)(config, data) for name in config.evaluation.baselines}
 
     def fit_baselines(
         self, baselines: Mapping[str, SpanBaseline], data: QuestionDataset
@@ -91,7 +76,7 @@ class Answering(Task):
         return fitted, ()
 
     def settle(
-        self, classifier: Classifier, rows: AnsweredQuestions, encode: Encode | None = None
+        self, classifier: Classifier, rows: LabelledExamples, encode: Encode | None = None
     ) -> None:
         """Find from where on no answer is the better one, where the data has such questions."""
         examples = rows.examples
@@ -103,7 +88,7 @@ class Answering(Task):
         classifier.head.no_answer = best_threshold(texts, examples.golds(), differences).value
 
     def answer(
-        self, classifier: Classifier, rows: AnsweredQuestions, encode: Encode | None = None
+        self, classifier: Classifier, rows: LabelledExamples, encode: Encode | None = None
     ) -> list[Answer]:
         """Return the answer to each question."""
         examples, head = rows.examples, classifier.head
@@ -126,7 +111,7 @@ class Answering(Task):
     def measure(
         self,
         classifier: Classifier,
-        rows: AnsweredQuestions,
+        rows: LabelledExamples,
         answers: Sequence[Answer],
         *,
         bootstrap: int,
@@ -140,32 +125,12 @@ class Answering(Task):
             seed=self.config.seed,
         )
 
-    def keep(
-        self,
-        run: Run,
-        data: QuestionDataset,
-        validation: Sequence[Answer],
-        test: Sequence[Answer],
-    ) -> None:
-        """Write the pairs that an export is warmed up and checked with."""
-        save_texts(run, sample_texts(data.validation, self.config.seed))
-
-    def summary(self, data: QuestionDataset) -> dict[str, Any]:
-        """Return the data set's summary as a report takes it."""
-        summary = dict(data.summary)
-        splits = {}
-        for name in ("train", "validation", "test"):
-            split = summary.pop(name)
-            counts = dict(zip(data.labels, split["class_counts"], strict=False))
-            splits[name] = {**split, "class_counts": counts}
-        return {"splits": splits, **summary}
-
     def write_report(
         self,
         run: Run,
         page: Page,
         classifier: Classifier,
-        rows: AnsweredQuestions,
+        rows: LabelledExamples,
         answers: Sequence[Answer],
     ) -> None:
         """Write `report.html` and its figures."""

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from rich.table import Table
 from rich.text import Text
 
-from tfhub_transfer.data.questions import AnsweredQuestions
+from tfhub_transfer.data.splits import LabelledExamples
 from tfhub_transfer.evaluation import plots
 from tfhub_transfer.evaluation.answers import agreement
 from tfhub_transfer.evaluation.page import Page, write_page
@@ -54,7 +54,7 @@ def _figures(page: Page) -> Iterator[tuple[str, Figure]]:
 
 
 def worst_answers(
-    rows: AnsweredQuestions, answers: Sequence[Any], count: int = _SHOWN
+    rows: LabelledExamples, answers: Sequence[Any], count: int = _SHOWN
 ) -> list[dict[str, Any]]:
     """Return the wrong answers that the model was surest of, the surest first.
 

@@ -107,15 +107,23 @@ def ready_baselines(config: Config, data: Dataset) -> dict[str, Baseline]:
     return {name: BASELINES.load(name)(config, data) for name in config.evaluation.baselines}
 
 
-def baseline_rows(config: Config, data: Dataset) -> tuple[Examples, tuple[str, ...]]:
-    """Return the training rows, or `baseline_limit` of them, and what a report says of that."""
+def baseline_rows(
+    config: Config, data: Dataset, unit: str = "rows"
+) -> tuple[Examples, tuple[str, ...]]:
+    """Return the training rows, or `baseline_limit` of them, and what a report says of that.
+
+    Args:
+        config: of the run.
+        data: whose rows they are.
+        unit: what a report calls them.
+    """
     train, limit = data.train, config.evaluation.baseline_limit
     if len(train) <= limit:
         return train, ()
     rng = np.random.default_rng(config.seed)
     drawn = train.take(np.sort(draw_limit(train.labels, limit, len(data.labels), rng)))
     return drawn, (
-        f"The baselines were fitted on {limit:,} of {len(train):,} training rows "
+        f"The baselines were fitted on {limit:,} of {len(train):,} training {unit} "
         f"(evaluation.baseline_limit).",
     )
 

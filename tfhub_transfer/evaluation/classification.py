@@ -13,7 +13,7 @@ from rich.table import Table
 from tfhub_transfer.config import DataConfig
 from tfhub_transfer.data.examples import Dataset
 from tfhub_transfer.data.splits import LabelledExamples, load, load_labelled
-from tfhub_transfer.evaluation.baselines import Baseline, baseline_rows, measure, ready_baselines
+from tfhub_transfer.evaluation.baselines import Baseline, baseline_rows, measure
 from tfhub_transfer.evaluation.metrics import classification_metrics
 from tfhub_transfer.evaluation.page import Page
 from tfhub_transfer.evaluation.predictions import Predictions, Split, sample_texts
@@ -57,10 +57,6 @@ class Classification(Task):
             seed=self.config.seed,
             rejected=rejected,
         )
-
-    def ready_baselines(self, data: Dataset) -> dict[str, Baseline]:
-        """Return what `evaluation.baselines` names."""
-        return ready_baselines(self.config, data)
 
     def fit_baselines(
         self, baselines: Mapping[str, Baseline], data: Dataset
@@ -110,16 +106,6 @@ class Classification(Task):
             Split(data.test.labels, test),
             sample_texts(data.validation, self.config.seed),
         ).save(run)
-
-    def summary(self, data: Dataset) -> dict[str, Any]:
-        """Return the data set's summary, the classes by their names."""
-        summary = dict(data.summary)
-        splits = {}
-        for name in ("train", "validation", "test"):
-            split = summary.pop(name)
-            counts = dict(zip(data.labels, split["class_counts"], strict=True))
-            splits[name] = {**split, "class_counts": counts}
-        return {"splits": splits, **summary}
 
     def write_report(
         self,

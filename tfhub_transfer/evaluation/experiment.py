@@ -66,7 +66,10 @@ def run_experiment(config: Config) -> Run:
         task.settle(classifier, validation, outcome.encode)
         answers = task.answer(classifier, test, outcome.encode)
         task.keep(run, data, task.answer(classifier, validation, outcome.encode), answers)
-        metrics = _metrics(task, data, classifier, outcome, answers, baselines)
+        measured = task.measure(
+            classifier, test, answers, bootstrap=config.evaluation.bootstrap
+        )
+        metrics = _metrics(task, data, classifier, outcome, measured, baselines)
         metrics["parity"] = difference
         metrics["timing"] = {
             "encode_s": round(outcome.encode_seconds, 3),
@@ -161,7 +164,7 @@ def _metrics(
     data: Dataset,
     classifier: Classifier,
     outcome: Outcome,
-    answers: Any,
+    test: dict[str, Any],
     baselines: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Return `metrics.json` but for the timing."""
@@ -177,9 +180,6 @@ def _metrics(
             f"the same command with --resume continues it."
         )
     best = progress.history[progress.best_epoch - 1]
-    test = task.measure(
-        classifier, task.rows(data, "test"), answers, bootstrap=config.evaluation.bootstrap
-    )
     # who pressed Ctrl-C does not want to wait for baselines
     fitted, told = task.fit_baselines(baselines if progress.finished else {}, data)
     return {

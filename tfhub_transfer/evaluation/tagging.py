@@ -11,19 +11,17 @@ import numpy as np
 from rich.table import Table
 
 from tfhub_transfer.config import DataConfig
-from tfhub_transfer.data.stratify import draw_limit
 from tfhub_transfer.data.tagged import LabelledSentences, load_labelled, load_tagged
 from tfhub_transfer.data.tagged_examples import TaggedDataset
+from tfhub_transfer.evaluation.baselines import baseline_rows
 from tfhub_transfer.evaluation.bootstrap import Statistic, bootstrap_intervals
 from tfhub_transfer.evaluation.entities import entity_metrics
 from tfhub_transfer.evaluation.page import Page
-from tfhub_transfer.evaluation.predictions import sample_texts, save_texts
 from tfhub_transfer.evaluation.tagging_baselines import TaggingBaseline
 from tfhub_transfer.evaluation.tagging_report import tagging_table, worst_sentences, write_report
 from tfhub_transfer.evaluation.task import Encode, Task
 from tfhub_transfer.evaluation.word_chunks import word_chunks
 from tfhub_transfer.progress import progress
-from tfhub_transfer.registry import BASELINES
 from tfhub_transfer.runs import Run
 from tfhub_transfer.training.classifier import Classifier
 
@@ -63,28 +61,16 @@ class Tagging(Task):
             data.name, examples, data.all_tags, data.all_intents, data.notes, {}
         )
 
-    def ready_baselines(self, data: TaggedDataset) -> dict[str, TaggingBaseline]:
-        """Return what `evaluation.baselines` names."""
-        config = self.config
-        return {name: BASELINES.load(name)(config, data) for name in config.evaluation.baselines}
-
     def fit_baselines(
         self, baselines: Mapping[str, TaggingBaseline], data: TaggedDataset
     ) -> tuple[dict[str, Any], Sequence[str]]:
         """Return the measures of each, fitted on the same training sentences."""
-        config, train, notes = self.config, data.train, []
-        limit = config.evaluation.baseline_limit
-        if baselines and len(train) > limit:
-            rng = np.random.default_rng(config.seed)
-            drawn = draw_limit(train.labels, limit, max(len(data.intents), 1), rng)
-            notes.append(
-                f"The baselines were fitted on {limit:,} of {len(train):,} training sentences "
-                f"(evaluation.baseline_limit)."
-            )
-            train = train.take(np.sort(drawn))
-        bootstrap = config.evaluation.bootstrap
+        if not baselines:
+            return {}, ()
+        train, notes = baseline_rows(self.config, data, "sentences")
+        settings = {"seed": self.config.seed, "bootstrap": self.config.evaluation.bootstrap}
         fitted = {
-            name: baseline(train, data.test, data, seed=config.seed, bootstrap=bootstrap)
+            name: baseline(train, data.test, data, **settings)
             for name, baseline in baselines.items()
         }
         return fitted, notes
@@ -133,18 +119,10 @@ class Tagging(Task):
         )
         return metrics
 
-    def keep(self, run: Run, data: TaggedDataset, validation: Answers, test: Answers) -> None:
-        """Write the texts that an export is warmed up and checked with."""
-        save_texts(run, sample_texts(data.validation, self.config.seed))
-
-    def summary(self, data: TaggedDataset) -> dict[str, Any]:
-        """Return the data set's summary, with the entities of each type as its classes."""
-        summary = dict(data.summary)
-        splits = {}
-        for name in ("train", "validation", "test"):
-            split = summary.pop(name)
-            splits[name] = {**split, "class_counts": split["entities"]}
-        return {"splits": splits, **summary}
+    def counts(self, data: TaggedDataset, split: Mapping[str, Any]) -> dict[str, int]:
+        """Return how many entities of each type stand in a split."""
+        entities: dict[str, int] = split["entities"]
+        return entities
 
     def write_report(
         self,

@@ -12,7 +12,9 @@ from rich.table import Table
 from tfhub_transfer.config import Config, DataConfig
 from tfhub_transfer.data.examples import Dataset
 from tfhub_transfer.data.splits import LabelledExamples
+from tfhub_transfer.evaluation.baselines import ready_baselines
 from tfhub_transfer.evaluation.page import Page
+from tfhub_transfer.evaluation.predictions import sample_texts, save_texts
 from tfhub_transfer.runs import Run
 from tfhub_transfer.training.classifier import Classifier
 
@@ -54,9 +56,9 @@ class Task(abc.ABC):
         """Return a split of the run's own data set, as `load_other` returns other rows."""
         return LabelledExamples(data.name, getattr(data, split), data.notes, {})
 
-    @abc.abstractmethod
-    def ready_baselines(self, data: Dataset) -> Mapping[str, Any]:
+    def ready_baselines(self, data: Dataset) -> dict[str, Any]:
         """Return what `evaluation.baselines` names, before anything is trained for long."""
+        return ready_baselines(self.config, data)
 
     @abc.abstractmethod
     def fit_baselines(
@@ -88,13 +90,22 @@ class Task(abc.ABC):
     ) -> dict[str, Any]:
         """Return the measures of what `answer` returned, as `metrics.json` holds them in `test`."""
 
-    @abc.abstractmethod
     def keep(self, run: Run, data: Dataset, validation: Any, test: Any) -> None:
-        """Write what `export` needs of the answers to validation and test rows."""
+        """Write what `export` needs: texts to warm up with, and of the answers what a task adds."""
+        save_texts(run, sample_texts(data.validation, self.config.seed))
 
-    @abc.abstractmethod
     def summary(self, data: Dataset) -> dict[str, Any]:
-        """Return the data set's summary as a report takes it."""
+        """Return the data set's summary as a report takes it, the classes by their names."""
+        summary = dict(data.summary)
+        splits = {}
+        for name in ("train", "validation", "test"):
+            split = summary.pop(name)
+            splits[name] = {**split, "class_counts": self.counts(data, split)}
+        return {"splits": splits, **summary}
+
+    def counts(self, data: Dataset, split: Mapping[str, Any]) -> dict[str, int]:
+        """Return how often each class stands in a split, of which `Dataset.summary` has this."""
+        return dict(zip(data.labels, split["class_counts"], strict=True))
 
     @abc.abstractmethod
     def write_report(
