@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -156,18 +156,9 @@ def load_labelled(
     notes = list(source.notes)
     rejections = Rejections()
     vocabulary = Vocabulary.of(labels, multi_label=multi_label, separator=config.label_separator)
-    intake = None
-    try:
-        for name in ("test", "validation", "all"):
-            if intake is None and name in source.splits:
-                empty = Intake(source.splits[name].origin, vocabulary)
-                intake = take_labelled(source, name, empty, rejections, notes)
-    finally:
-        if rejected is not None:
-            rejections.save(rejected)
-    if intake is None:
-        raise nothing_to_measure_on(source, notes)
-    notes += rejection_notes(rejections.counts)
+    intake = take_to_measure(
+        source, lambda origin: Intake(origin, vocabulary), rejections, notes, rejected
+    )
     examples = intake.examples()
     if config.limit is not None:
         drawn = draw_limit(examples.labels, config.limit, len(labels), stream(seed, "limit"))
@@ -175,9 +166,38 @@ def load_labelled(
     return LabelledExamples(source.name, examples, tuple(notes), dict(rejections.counts))
 
 
-def nothing_to_measure_on(source: Source, notes: Sequence[str]) -> DataError:
-    """Return what to raise where no split of a source can test a trained model."""
-    return DataError(
+def take_to_measure(
+    source: Source,
+    empty: Callable[[str], AnyIntake],
+    rejections: Rejections,
+    notes: list[str],
+    rejected: Path | None,
+) -> AnyIntake:
+    """Take in the split to test a trained model on: the test split, else validation, else all.
+
+    Args:
+        source: of the rows.
+        empty: makes what they are taken into, by where they come from.
+        rejections: gets those that cannot be used.
+        notes: gets what a person should read.
+        rejected: a file for the rows that cannot be used, written if there are any.
+
+    Raises:
+        DataError: no split can test a model, or none of its rows can be used.
+    """
+    intake = None
+    try:
+        for name in ("test", "validation", "all"):
+            if intake is None and name in source.splits:
+                into = empty(source.splits[name].origin)
+                intake = take_labelled(source, name, into, rejections, notes)
+    finally:
+        if rejected is not None:
+            rejections.save(rejected)
+    if intake is not None:
+        notes += rejection_notes(rejections.counts)
+        return intake
+    raise DataError(
         f"{source.name} has no labelled split to measure on but, maybe, its training split. "
         f"Accepted: a test or validation split, a single file, or tfds:NAME:SPLIT. "
         f"Received: splits {', '.join(source.splits)}. {' '.join(notes)}".rstrip()

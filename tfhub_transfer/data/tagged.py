@@ -14,7 +14,7 @@ from tfhub_transfer.data.division import check_fractions, stream
 from tfhub_transfer.data.intake import Rejections, Vocabulary, fill, rejection_notes
 from tfhub_transfer.data.schemes import scheme_tags
 from tfhub_transfer.data.sources import open_source
-from tfhub_transfer.data.splits import draw_parts, nothing_to_measure_on, take_labelled
+from tfhub_transfer.data.splits import draw_parts, take_labelled, take_to_measure
 from tfhub_transfer.data.stratify import draw_limit
 from tfhub_transfer.data.summary import describe
 from tfhub_transfer.data.table import Source
@@ -159,18 +159,9 @@ def load_labelled(
         else None,
         types=types,
     )
-    intake = None
-    try:
-        for name in ("test", "validation", "all"):
-            if intake is None and name in source.splits:
-                empty = TaggedIntake(source.splits[name].origin, reading)
-                intake = take_labelled(source, name, empty, rejections, notes)
-    finally:
-        if rejected is not None:
-            rejections.save(rejected)
-    if intake is None:
-        raise nothing_to_measure_on(source, notes)
-    notes += rejection_notes(rejections.counts)
+    intake = take_to_measure(
+        source, lambda origin: TaggedIntake(origin, reading), rejections, notes, rejected
+    )
     notes += _scheme_notes({"all": intake}, config.scheme, scheme)
     unseen_intents = reading.intents.unseen if reading.intents else ()
     notes += _unseen_notes("tag", reading.tags.unseen)
