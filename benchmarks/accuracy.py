@@ -7,15 +7,13 @@ feature cache of their own, so that the seconds are those of a first run.
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from benchmarks.table import ROOT, data_dir, print_heading, print_table, reached, say
-from benchmarks.training_runs import train
+from benchmarks.training_runs import chosen_rows, train
 from tfhub_transfer import cli
 from tfhub_transfer.config import Config
 from tfhub_transfer.runs import Run, config_from_dict
@@ -102,25 +100,7 @@ ROWS = (
 
 def main() -> None:
     """Train what is missing and print the table."""
-    names = [row.name for row in ROWS]
-    arguments = argparse.ArgumentParser(prog="python -m benchmarks.accuracy", description=__doc__)
-    arguments.add_argument(
-        "rows", nargs="*", metavar="ROW", help=f"{', '.join(names)}; default all"
-    )
-    arguments.add_argument("--again", action="store_true", help="train finished rows anew")
-    arguments.add_argument("--runs", type=Path, default=RUNS, help="the folder of run directories")
-    arguments.add_argument(
-        "--flag",
-        action="append",
-        default=[],
-        metavar="FLAG=VALUE",
-        help="a further flag of every run, as --flag=--data.limit=500",
-    )
-    chosen = arguments.parse_args()
-    if unknown := set(chosen.rows) - set(names):
-        arguments.error(f"no such row. Accepted: {', '.join(names)}. Received: {unknown.pop()}")
-    further = [part for flag in chosen.flag for part in flag.split("=", 1)]
-    wanted = [row for row in ROWS if not chosen.rows or row.name in chosen.rows]
+    chosen, wanted, further = chosen_rows("accuracy", __doc__, ROWS, RUNS)
     cells = []
     for row in wanted:
         flags = [*_source(row), *row.flags, "--encoder.offline", "true", *further]

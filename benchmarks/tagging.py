@@ -6,14 +6,12 @@ that were finished with the same settings are not trained again.
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from benchmarks.accuracy import finished
 from benchmarks.table import ROOT, data_dir, print_heading, print_table, reached, say
-from benchmarks.training_runs import train
+from benchmarks.training_runs import chosen_rows, train
 from tfhub_transfer.runs import Run
 
 RUNS = ROOT / "runs" / "benchmarks"
@@ -70,25 +68,7 @@ NAMES = {"f1": "F1", "intent_accuracy": "intents"}
 
 def main() -> None:
     """Train what is missing and print the table."""
-    names = [row.name for row in ROWS]
-    arguments = argparse.ArgumentParser(prog="python -m benchmarks.tagging", description=__doc__)
-    arguments.add_argument(
-        "rows", nargs="*", metavar="ROW", help=f"{', '.join(names)}; default all"
-    )
-    arguments.add_argument("--again", action="store_true", help="train finished rows anew")
-    arguments.add_argument("--runs", type=Path, default=RUNS, help="the folder of run directories")
-    arguments.add_argument(
-        "--flag",
-        action="append",
-        default=[],
-        metavar="FLAG=VALUE",
-        help="a further flag of every run, as --flag=--data.limit=500",
-    )
-    chosen = arguments.parse_args()
-    if unknown := set(chosen.rows) - set(names):
-        arguments.error(f"no such row. Accepted: {', '.join(names)}. Received: {unknown.pop()}")
-    further = [part for flag in chosen.flag for part in flag.split("=", 1)]
-    wanted = [row for row in ROWS if not chosen.rows or row.name in chosen.rows]
+    chosen, wanted, further = chosen_rows("tagging", __doc__, ROWS, RUNS)
     cells = []
     for row in wanted:
         flags = ["--data.source", str(data_dir() / row.source), *SHARED, *row.flags, *further]

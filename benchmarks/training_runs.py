@@ -2,16 +2,64 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from benchmarks.table import ROOT, say
 from tfhub_transfer.runs import Run
+
+
+class Named(Protocol):
+    """A row of a table, which is a run."""
+
+    @property
+    def name(self) -> str:
+        """Of the row and the run directory."""
+
+
+AnyRow = TypeVar("AnyRow", bound=Named)
+
+
+def chosen_rows(
+    module: str, doc: str | None, rows: Sequence[AnyRow], runs: Path
+) -> tuple[argparse.Namespace, list[AnyRow], list[str]]:
+    """Parse the flags of a table whose rows are runs.
+
+    Args:
+        module: of the table, below `benchmarks`.
+        doc: its docstring.
+        rows: all there are.
+        runs: the folder of run directories, by default.
+
+    Returns:
+        The flags, with `again` and `runs`; the rows that were asked for; and further flags of every
+        run.
+    """
+    names = [row.name for row in rows]
+    arguments = argparse.ArgumentParser(prog=f"python -m benchmarks.{module}", description=doc)
+    arguments.add_argument(
+        "rows", nargs="*", metavar="ROW", help=f"{', '.join(names)}; default all"
+    )
+    arguments.add_argument("--again", action="store_true", help="train finished rows anew")
+    arguments.add_argument("--runs", type=Path, default=runs, help="the folder of run directories")
+    arguments.add_argument(
+        "--flag",
+        action="append",
+        default=[],
+        metavar="FLAG=VALUE",
+        help="a further flag of every run, as --flag=--data.limit=500",
+    )
+    chosen = arguments.parse_args()
+    if unknown := set(chosen.rows) - set(names):
+        arguments.error(f"no such row. Accepted: {', '.join(names)}. Received: {unknown.pop()}")
+    further = [part for flag in chosen.flag for part in flag.split("=", 1)]
+    return chosen, [row for row in rows if not chosen.rows or row.name in chosen.rows], further
 
 
 def train(run: Path, flags: Sequence[str], variables: Mapping[str, str] | None = None) -> Run:
