@@ -8,7 +8,7 @@ import io
 import math
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from tfhub_transfer.progress import Advance, progress
 from tfhub_transfer.runs import Run
 from tfhub_transfer.training import checkpoint, limits
 from tfhub_transfer.training.distribution import copies, replicated, scope_of
+from tfhub_transfer.training.interrupts import held_interrupts
 from tfhub_transfer.training.objective import Objective
 from tfhub_transfer.training.optimizer import make_optimizer
 from tfhub_transfer.training.phases import Phases
@@ -137,15 +138,17 @@ def fit(
             if config.tensorboard:
                 callbacks.append(keras.callbacks.TensorBoard(run.logs / stage))
             try:
-                trained.fit(
-                    train,
-                    validation_data=validation,
-                    epochs=epochs,
-                    initial_epoch=state.epoch,
-                    callbacks=callbacks,
-                    shuffle=False,  # `order` has done it
-                    verbose=0,
-                )
+                with held_interrupts() as check:
+                    callbacks.append(_AfterEachStep(check))
+                    trained.fit(
+                        train,
+                        validation_data=validation,
+                        epochs=epochs,
+                        initial_epoch=state.epoch,
+                        callbacks=callbacks,
+                        shuffle=False,  # `order` has done it
+                        verbose=0,
+                    )
             except KeyboardInterrupt:
                 if not state.history:
                     raise
@@ -181,6 +184,20 @@ def _checkpoints(run: Run, stage: str) -> tuple[Path, Path]:
 
 def _in(stage: str) -> str:
     return f" in stage {stage}" if stage else ""
+
+
+class _AfterEachStep(keras.callbacks.Callback):
+    """Calls a function where no step is under way."""
+
+    def __init__(self, function: Callable[[], None]):
+        super().__init__()
+        self._function = function
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self._function()
+
+    def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
+        self._function()
 
 
 class _Epochs(keras.callbacks.Callback):

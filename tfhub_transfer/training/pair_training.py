@@ -23,6 +23,7 @@ from tfhub_transfer.runs import Run
 from tfhub_transfer.strategy_config import CONTRASTIVE_LEARNING_RATES
 from tfhub_transfer.training import checkpoint
 from tfhub_transfer.training.groups import rates_of
+from tfhub_transfer.training.interrupts import held_interrupts
 from tfhub_transfer.training.optimizer import make_optimizer
 from tfhub_transfer.training.pair_loss import supervised_contrastive
 from tfhub_transfer.training.schedule import WarmupDecay
@@ -136,17 +137,21 @@ class PairTraining:
         texts = self.batch_size
         with progress("Pairs", "texts", (self.total - reached.steps) * texts) as advance:
             try:
-                while not reached.finished:
-                    loss = float(self._step(*self._batch(reached.steps)))
-                    self._check(reached.steps, loss)
-                    reached.losses.append(loss)
-                    reached.steps += 1
-                    now = time.monotonic()
-                    reached.seconds = before + now - start
-                    advance(texts, f"Pairs, step {reached.steps} of {self.total}, loss {loss:.3f}")
-                    if now - saved > _SECONDS_BETWEEN_CHECKPOINTS and not reached.finished:
-                        self._save(reached)
-                        saved = now
+                with held_interrupts() as check:
+                    while not reached.finished:
+                        check()
+                        loss = float(self._step(*self._batch(reached.steps)))
+                        self._check(reached.steps, loss)
+                        reached.losses.append(loss)
+                        reached.steps += 1
+                        now = time.monotonic()
+                        reached.seconds = before + now - start
+                        advance(
+                            texts, f"Pairs, step {reached.steps} of {self.total}, loss {loss:.3f}"
+                        )
+                        if now - saved > _SECONDS_BETWEEN_CHECKPOINTS and not reached.finished:
+                            self._save(reached)
+                            saved = now
             except KeyboardInterrupt:
                 # it may have come between a step and its being counted
                 reached.steps = self._model.optimizer.batches
