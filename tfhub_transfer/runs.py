@@ -136,6 +136,12 @@ class Run:
             RunError: there is no `config.yaml` in it.
         """
         run = cls(Path(path))
+        if (run.path / "search" / "search.yaml").exists() and not run.config_file.exists():
+            raise RunError(
+                f"The search in this directory has not trained its best settings yet; go on with "
+                f"`python -m tfhub_transfer.tune --config {run.path}/search/search.yaml --run "
+                f"{run.path} --resume`. Received: {path}"
+            )
         if not run.config_file.exists():
             raise RunError(
                 f"Not a run directory: a run has a config.yaml, as `python -m tfhub_transfer.train "

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from tfhub_transfer import cli
 from tfhub_transfer.config import Config
+from tfhub_transfer.registry import EXPORTS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -16,12 +17,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Imported here: TensorFlow takes seconds, and help and wrong flags should not.
     cli.import_tensorflow()
     from tfhub_transfer.evaluation.experiment import run_experiment
-    from tfhub_transfer.evaluation.page import print_result
+    from tfhub_transfer.evaluation.page import print_next, print_result
 
     run = run_experiment(config)
     metrics = run.load_metrics()
     print_result(metrics, run.report_file)
-    return 0 if metrics["finished"] else cli.INTERRUPTED
+    if not metrics["finished"]:
+        return cli.INTERRUPTED
+    if config.task in EXPORTS:
+        print_next(run.path)
+    return 0
 
 
 if __name__ == "__main__":

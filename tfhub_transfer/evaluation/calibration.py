@@ -115,7 +115,7 @@ def _log_loss(targets: Array, probabilities: Array) -> float:
         chosen = np.where(targets, probabilities, 1 - probabilities)
     else:
         chosen = probabilities[np.arange(len(targets)), targets]
-    return float(-np.log(np.maximum(chosen, _SMALLEST)).mean())
+    return float(np.abs(np.log(np.maximum(chosen, _SMALLEST))).mean())  # no minus before a 0
 
 
 def _kept(targets: Array, probabilities: Array, threshold: float) -> dict[str, float | None]:

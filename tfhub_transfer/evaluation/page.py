@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,14 @@ from tfhub_transfer.evaluation.style import to_svg, write_png
 from tfhub_transfer.registry import EVALUATIONS
 from tfhub_transfer.runs import Run, as_yaml, atomic_path
 
-__all__ = ["Page", "page_template", "print_result", "write_page"]
+__all__ = [
+    "Page",
+    "next_commands",
+    "page_template",
+    "print_next",
+    "print_result",
+    "write_page",
+]
 
 LARGEST_SVG = 400_000
 """Characters; a figure of more goes into the page as PNG."""
@@ -102,6 +110,20 @@ def print_result(metrics: Mapping[str, Any], report: Path) -> None:
         console.print(f"note: {note}", markup=False, highlight=False)
     console.print(EVALUATIONS.load(metrics["task"]).table(metrics))
     console.print(f"report: {report}", markup=False, highlight=False, soft_wrap=True)
+
+
+def next_commands(run: Path) -> tuple[str, ...]:
+    """Return what a person may type once a run is finished."""
+    directory = shlex.quote(str(run))
+    return (
+        f"python -m tfhub_transfer.export --run {directory}",
+        f"python -m tfhub_transfer.predict --run {directory} --input FILE",
+    )
+
+
+def print_next(run: Path) -> None:
+    """Print the commands that follow a training."""
+    print("\nnext: " + "\n      ".join(next_commands(run)))
 
 
 def _embed(figure: Figure, name: str, png: Path) -> Markup:

@@ -170,6 +170,8 @@ def test_the_report_needs_no_other_file(searched):
     assert "http" not in page.replace("http://www.w3.org", "")
     assert "python -m tfhub_transfer.tune --config" in page
     assert "On the test rows" in page
+    assert f"python -m tfhub_transfer.export --run {searched.path}" in page
+    assert "be careful: the trials are compared on" in page
     for name in ("scores", "parallel", "cost"):
         assert (searched.path / "search" / "plots" / f"{name}.png").exists()
 
@@ -377,6 +379,8 @@ def test_a_kill_loses_no_finished_trial(root, tmp_path, no_report):
     killed("tune", "--config", file, when=(folder / "trial_1" / "checkpoints").exists)
     before = {path: path.stat().st_mtime_ns for path in folder.glob("trial_*/result.json")}
     assert before
+    with pytest.raises(RunError, match=r"has not trained its best .* --run \S+/run --resume`"):
+        Run.open(config.directory)
     run = trials_of(dataclasses.replace(config, resume=True))
     assert {path: path.stat().st_mtime_ns for path in before} == before
     rows = table(run)
@@ -394,6 +398,7 @@ def test_the_command(root, searched, tmp_path, monkeypatch, capsys):
     told = searched.load_metrics()["search"]
     assert f"best: trial {told['best_trial']}, log_loss {told['best_score']:.4f}" in out
     assert f"search report: {tmp_path / 'run' / 'search' / 'report.html'}" in out
+    assert f"next: python -m tfhub_transfer.export --run {tmp_path / 'run'}" in out
 
 
 def test_the_space_can_be_looked_at(capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from tfhub_transfer.evaluation.page import page_template, print_result
+from tfhub_transfer.evaluation.page import next_commands, page_template, print_next, print_result
 from tfhub_transfer.evaluation.search import plots
 from tfhub_transfer.evaluation.search.directory import SETTINGS
 from tfhub_transfer.evaluation.search.importance import Importances
@@ -22,9 +23,10 @@ from tfhub_transfer.runs import Run, as_yaml, atomic_path, environment
 from tfhub_transfer.training.search_settings import TuneConfig
 from tfhub_transfer.training.search_space import Space
 
-__all__ = ["SearchReport", "print_search", "verdict", "write_search_report"]
+__all__ = ["SearchReport", "few_rows", "print_search", "verdict", "write_search_report"]
 
 _SHOWN = 10
+_ENOUGH_ROWS = 200  # to know an accuracy of 0.9 to within 4 points
 _FIGURE_TEXTS = {
     "scores": "Every trial is measured on the same validation rows. The best of many is flattered "
     "by them: what it is worth, the test rows of the retrained runs say.",
@@ -43,6 +45,7 @@ class SearchReport:
     Attributes:
         config: of the search.
         space: what was drawn from.
+        validation_rows: that the trials are compared on.
         rows: the trials.
         best: the one of the best score, if any is finished.
         importance: of each setting, if there are trials enough.
@@ -52,6 +55,7 @@ class SearchReport:
 
     config: TuneConfig
     space: Space
+    validation_rows: int
     rows: Sequence[TrialRow]
     best: TrialRow | None
     importance: Importances | None
@@ -80,6 +84,8 @@ def write_search_report(home: Run, report: SearchReport) -> None:
         cut=sum(row.result.stopped == "budget" for row in report.rows),
         repeated=sum(row.result.repeats is not None for row in report.rows),
         command=f"python -m tfhub_transfer.tune --config {folder} --run NEW_DIRECTORY",
+        few=few_rows(report.validation_rows),
+        next=next_commands(home.path.parent) if report.summary else (),
         settings=as_yaml(report.config.settings()),
         environment=environment(),
     )
@@ -127,6 +133,11 @@ def verdict(summary: Mapping[str, Any]) -> str:
     found = summary["difference"]
     if found is None:
         return f"{text}; the configuration as given was not trained for comparison."
+    if found["low"] == found["high"] == 0:
+        return (
+            f"{text}, and so does the configuration as given, with the same test rows right: "
+            f"between them these rows cannot tell."
+        )
     points, low, high = (100 * found[key] for key in ("mean", "low", "high"))
     told = {
         "wins": "more than seeds and test rows explain",
@@ -136,6 +147,18 @@ def verdict(summary: Mapping[str, Any]) -> str:
     return (
         f"{text}, the configuration as given {_spread(summary['as_given'])}: a difference of "
         f"{points:+.1f} points (95% interval {low:+.1f} to {high:+.1f}), {told}."
+    )
+
+
+def few_rows(validation_rows: int) -> str:
+    """Return a warning where chance chooses the best trial; empty where rows are enough."""
+    if validation_rows >= _ENOUGH_ROWS:
+        return ""
+    points = 100 * 1.96 * math.sqrt(0.9 * 0.1 / validation_rows)
+    return (
+        f"the trials are compared on {validation_rows} validation rows, by which an accuracy of "
+        f"0.9 is known to within {points:.0f} points: among many trials the best may be the "
+        f"luckiest. More rows, or a larger --data.validation_fraction, tell better."
     )
 
 
@@ -159,7 +182,7 @@ def print_search(run: Run) -> None:
     console = Console()
     lines = [
         f"search: {summary['finished']} of {summary['trials']} trials finished, "
-        f"{summary['failed']} failed, in {summary['seconds']['trials']:.0f} s; best: trial "
+        f"{summary['failed']} failed, in {summary['seconds']['trials']:.0f} s in all; best: trial "
         f"{summary['best_trial']}, {summary['objective']} {summary['best_score']:.4f}",
         *(f"  {name}: {_plain(value)}" for name, value in summary["settings"].items()),
         verdict(summary),
@@ -167,3 +190,4 @@ def print_search(run: Run) -> None:
     ]
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
+    print_next(run.path)

@@ -30,14 +30,14 @@ def trial_scores(rows: Sequence[TrialRow], objective: str) -> Figure:
         objective: `log_loss` or `accuracy`.
     """
     figure, axes = figure_of(height=3.6)
-    places = np.arange(1, len(rows) + 1)
+    places = np.arange(len(rows))  # as trials are numbered
     scores = np.array([np.nan if row.score is None else row.score for row in rows])
     best = (np.fmin if objective == "log_loss" else np.fmax).accumulate(scores)
     axes.step(places, best, where="post", color=COLOURS[0], label="Best so far")
     axes.plot(places, scores, "o", color=COLOURS[1], markersize=6, label="Trial")
     if not np.isnan(scores[0]):
         axes.plot(
-            1, scores[0], "D", color=COLOURS[2], markersize=9, label="Configuration as given"
+            0, scores[0], "D", color=COLOURS[2], markersize=9, label="Configuration as given"
         )
     failed = [place for place, row in zip(places, rows, strict=True) if row.status == "failed"]
     if failed:
@@ -46,7 +46,7 @@ def trial_scores(rows: Sequence[TrialRow], objective: str) -> Figure:
         axes.set_ylim(low, high)
     final = best[~np.isnan(best)][-1]
     axes.set(
-        xlabel="Trial, in order",
+        xlabel="Trial",
         ylabel=OBJECTIVES[objective],
         title=f"Best {OBJECTIVES[objective].lower()} of {len(rows)} trials: {final:.4f}",
     )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import shutil
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from tfhub_transfer.errors import ConfigError, TrainingError
 from tfhub_transfer.evaluation.search.directory import begin_search, open_search
 from tfhub_transfer.evaluation.search.distributed import collected, lead
 from tfhub_transfer.evaluation.search.importance import importances
-from tfhub_transfer.evaluation.search.page import SearchReport, write_search_report
+from tfhub_transfer.evaluation.search.page import SearchReport, few_rows, write_search_report
 from tfhub_transfer.evaluation.search.result import TrialResult
 from tfhub_transfer.evaluation.search.retraining import Retrained, difference, retrain
 from tfhub_transfer.evaluation.search.trial import TrialRunner
@@ -58,11 +59,14 @@ def search(config: TuneConfig) -> Run:
             begin_search(config, run, home)
         oracle = make_oracle(config, space)
         runner = TrialRunner(space, oracle.budget)
-        runner.prepare()
+        validation_rows = len(runner.prepare().validation)
+        if warning := few_rows(validation_rows):
+            print(f"warning: {warning}", file=sys.stderr)
+        write = functools.partial(_write, config, space, home, validation_rows)
         if config.overwrite:  # a mistyped column should not cost the search that is there
             begin_search(config, run, home)
         try:
-            rows, spent = _run_trials(config, space, oracle, runner, home)
+            rows, spent = _run_trials(config, space, oracle, runner, home, write)
             best = _best(rows, config)
             for checkpoints in home.path.glob("trials/trial_*/checkpoints"):
                 shutil.rmtree(checkpoints)
@@ -75,12 +79,17 @@ def search(config: TuneConfig) -> Run:
             raise
         summary["seconds"] |= _cost(rows, spent)
         run.write_json("metrics.json", {**run.load_metrics(), "search": summary})
-        _write(config, space, home, rows, spent, summary)
+        write(rows, spent, summary)
     return run
 
 
 def _run_trials(
-    config: TuneConfig, space: Space, oracle: LastingOracle, runner: TrialRunner, home: Run
+    config: TuneConfig,
+    space: Space,
+    oracle: LastingOracle,
+    runner: TrialRunner,
+    home: Run,
+    write: Callable[..., None],
 ) -> tuple[list[TrialRow], float]:
     """Run what is missing of the trials; return all of them, and the seconds that they took."""
     told = _Told(config, oracle)
@@ -112,7 +121,7 @@ def _run_trials(
                 lead(config, tuner, home, told.tell_workers)
     finally:
         rows, spent = rows_of(tuner, space), oracle.budget.spent
-        _write(config, space, home, rows, spent, None)
+        write(rows, spent)
     return rows, spent
 
 
@@ -135,13 +144,12 @@ def _retrained(
     chosen, changed = space.applied(best.result.settings)
     given = config.of_run()
     same = chosen == given
-    runs = seeds if same or not config.search.compare else 2 * seeds
-    with progress("Retraining the best settings", "runs", runs) as advance:
+    with progress("Retraining the best settings", "runs", seeds) as advance:
         directories = [run.path, *(home.path / "seeds" / str(n) for n in range(1, seeds))]
         ours = retrain(chosen, directories, advance, baselines=True)
-        theirs: Retrained | None = None
-        if runs > seeds:
-            advance(0, "Training the configuration as given")
+    theirs: Retrained | None = None
+    if config.search.compare and not same:
+        with progress("Training the configuration as given", "runs", seeds) as advance:
             directories = [home.path / "as_given" / str(n) for n in range(seeds)]
             theirs = retrain(given, directories, advance, baselines=False)
     statuses = [row.status for row in rows]
@@ -179,9 +187,10 @@ def _write(
     config: TuneConfig,
     space: Space,
     home: Run,
+    validation_rows: int,
     rows: list[TrialRow],
     spent: float,
-    summary: Mapping[str, Any] | None,
+    summary: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the table and the report of what there is."""
     home.write_text("trials.csv", as_csv(rows))
@@ -190,6 +199,7 @@ def _write(
         SearchReport(
             config=config,
             space=space,
+            validation_rows=validation_rows,
             rows=rows,
             best=best_of(rows, config.search.objective),
             importance=importances(rows, space),
