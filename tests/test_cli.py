@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import sys
@@ -221,6 +222,16 @@ def test_an_error_on_purpose_is_one_line_and_2(capsys, error):
 def test_an_error_of_ours_keeps_its_traceback():
     with pytest.raises(ZeroDivisionError):
         cli.guarded(lambda: 1 // 0)
+
+
+def test_a_full_disk_needs_no_traceback(capsys):
+    def fail() -> int:
+        raise OSError(errno.ENOSPC, "No space left on device", "some/file")
+
+    assert cli.guarded(fail) == 2
+    assert capsys.readouterr().err == "error: No space left on device. Received: some/file\n"
+    with pytest.raises(OSError, match="Bad address"):
+        cli.guarded(lambda: (_ for _ in ()).throw(OSError(errno.EFAULT, "Bad address")))
 
 
 def test_ctrl_c_is_130(capsys):

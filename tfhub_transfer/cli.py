@@ -14,7 +14,7 @@ from typing import Any, NoReturn, TypeVar, get_origin
 
 import jsonargparse
 
-from tfhub_transfer.errors import TransferError
+from tfhub_transfer.errors import DISK_ERRORS, TransferError
 from tfhub_transfer.registry import did_you_mean
 
 __all__ = ["Parser", "bare_booleans", "guarded", "import_tensorflow", "parse", "parser"]
@@ -176,3 +176,8 @@ def guarded(function: Callable[[], int]) -> int:
         # The reader, such as `head`, has seen enough. Python would complain once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if error.errno not in DISK_ERRORS:
+            raise
+        print(f"error: {error.strerror}. Received: {error.filename or 'no file'}", file=sys.stderr)
+        return FAILED

@@ -24,6 +24,8 @@ Commands print the text without a traceback and exit with code 2.
 
 from __future__ import annotations
 
+import errno
+
 __all__ = [
     "ArtifactError",
     "AuditError",
@@ -42,6 +44,12 @@ __all__ = [
     "UnknownNameError",
     "UnreadableFileError",
 ]
+
+
+# A full disk, a read-only one, a file that is not ours: nothing that a traceback would explain.
+DISK_ERRORS = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
+)
 
 
 class TransferError(Exception):
@@ -94,6 +102,10 @@ class TrainingError(TransferError):
 
 class RunError(TransferError):
     """A run directory that is taken, locked, or not a run."""
+
+
+class DiskError(RunError):
+    """A file that cannot be written, as on a full disk."""
 
 
 class ArtifactError(TransferError):

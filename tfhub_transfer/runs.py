@@ -9,6 +9,7 @@ import json
 import os
 import platform
 import re
+import shlex
 import shutil
 import tempfile
 import time
@@ -93,6 +94,11 @@ class Run:
                     f"--overwrite empties only a directory with a run's config.yaml in it, "
                     f"and there is none. Received: {path}"
                 )
+            if (path / _SEARCH).exists():
+                raise RunError(
+                    f"--overwrite would delete the search in this directory, with all of its "
+                    f"trials. Give another --run. Received: {path}"
+                )
         elif taken and not config.resume:
             raise RunError(
                 f"The run directory is not empty. Give another --run, or --resume to continue "
@@ -136,11 +142,12 @@ class Run:
             RunError: there is no `config.yaml` in it.
         """
         run = cls(Path(path))
-        if (run.path / "search" / "search.yaml").exists() and not run.config_file.exists():
+        if (run.path / _SEARCH).exists() and not run.config_file.exists():
             raise RunError(
                 f"The search in this directory has not trained its best settings yet; go on with "
-                f"`python -m tfhub_transfer.tune --config {run.path}/search/search.yaml --run "
-                f"{run.path} --resume`. Received: {path}"
+                f"`python -m tfhub_transfer.tune --config "
+                f"{shlex.quote(str(run.path / _SEARCH))} --run {shlex.quote(str(run.path))} "
+                f"--resume`. Received: {path}"
             )
         if not run.config_file.exists():
             raise RunError(
@@ -252,6 +259,8 @@ class Run:
 
 
 # What a run writes before its first epoch is whole.
+# The settings of a search, whose best run has the same directory.
+_SEARCH = Path("search", "search.yaml")
 _BEFORE_TRAINING = {".lock", "config.yaml", "environment.json", "rejected.jsonl"}
 
 

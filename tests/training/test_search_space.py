@@ -7,6 +7,7 @@ import pytest
 from tfhub_transfer.checks import moves_encoder
 from tfhub_transfer.config import Config, HeadConfig, TrainingConfig
 from tfhub_transfer.errors import ConfigError
+from tfhub_transfer.training.search_oracles import hyperparameters
 from tfhub_transfer.training.search_space import Choice, Range, Space
 from tfhub_transfer.training.search_space_reader import read_space
 
@@ -29,9 +30,9 @@ def test_a_list_has_the_configuration_s_own_value_first():
 
 def test_a_range_is_of_the_setting_s_own_type():
     rate = only({"training.learning_rate": {"min": 1e-4, "max": 1e-2, "log": True}})
-    assert rate == Range("training.learning_rate", 1e-4, 1e-2, None, True, False, 1e-3)
+    assert rate == Range("training.learning_rate", 1e-4, 1e-2, None, True, False, 1e-3, True)
     size = only({"training.batch_size": {"min": 16, "max": 48, "step": 16}})
-    assert size == Range("training.batch_size", 16, 48, 16, False, True, 48)
+    assert size == Range("training.batch_size", 16, 48, 16, False, True, 48, False)
     assert size.within(31.7) == 32
     assert isinstance(size.within(31.7), int)
     assert rate.within(1.0000001e-2) == 1e-2
@@ -39,7 +40,35 @@ def test_a_range_is_of_the_setting_s_own_type():
 
 def test_a_setting_without_a_value_begins_in_the_middle_of_its_range():
     rate = only({"training.encoder_learning_rate": {"min": 1e-5, "max": 1e-3, "log": True}}, TUNING)
-    assert rate.own == pytest.approx(1e-4)
+    assert rate.start == pytest.approx(1e-4)
+
+
+@pytest.mark.parametrize(
+    ("described", "values"),
+    [
+        ({"min": 0.0, "max": 0.3, "step": 0.1}, [0, 0.1, 0.2, 0.3]),
+        ({"min": 0.1, "max": 0.7, "step": 0.2}, [0.1, 0.3, 0.5, 0.7]),
+        ({"min": 0.05, "max": 0.6, "step": 0.05}, [round(0.05 * n, 2) for n in range(1, 13)]),
+        ({"min": 0.0, "max": 0.5, "step": 0.2}, [0, 0.2, 0.4]),
+    ],
+)
+def test_a_range_with_steps_ends_with_its_max(described, values):
+    dimension = only({"head.dropout": described})
+    (parameter,) = hyperparameters(Space(Config(), (dimension,))).space
+    assert [dimension.within(value) for value in parameter.values] == values
+    assert dimension.count == len(values)
+    assert dimension.within(parameter.prob_to_value(1 - 1e-9)) == values[-1]
+
+
+def test_no_value_is_lost_to_the_configuration_s_own():
+    space = space_of({"training.learning_rate": {"min": 0.01, "max": 0.03, "step": 0.01}})
+    assert "no trial is the configuration as given" in space.note
+    assert "training.learning_rate begins at 0.01 instead of 0.001" in str(space)
+    assert space_of({"training.learning_rate": {"min": 0.01, "max": 0.03}}).note == ""
+    own = Config(training=TrainingConfig(learning_rate=0.02))
+    stepped = {"training.learning_rate": {"min": 0.01, "max": 0.03, "step": 0.01}}
+    assert space_of(stepped, own).note == ""
+    assert "instead of null" in space_of({"training.epochs": {"min": 1, "max": 5}}).note
 
 
 @pytest.mark.parametrize("config", [Config(), TUNING], ids=["frozen", "moving"])
@@ -111,6 +140,11 @@ def test_what_does_not_go_together_stays_as_it_was():
         ({"head.dropout": {"min": 0, "max": 0.5, "log": True}}, "min is above 0"),
         ({"head.dropout": {"min": 0, "max": 0.5, "stpe": 0.1}}, "a range has.*stpe"),
         ({"training.batch_size": {"min": 8, "max": 64, "step": 0.5}}, "all of them whole"),
+        ({"head.dropout": {"min": 0, "max": 0.5, "step": 3}}, "a step that fits between them"),
+        ({"head.dropout": {"min": 0, "max": 0.5, "step": True}}, "a step that fits between them"),
+        ({"head.dropout": {"min": 0, "max": 0.5, "step": float("inf")}}, "a step that fits"),
+        ({"head": {"dropout": [0.1]}}, r"named in one, .*Accepted: head\..*Received: 'head'"),
+        ({"training.tensorboard": [True]}, "the same for all trials"),
         ({"training.batch_size": {"min": 8.5, "max": 64}}, "training.batch_size: .*int"),
         ({"head.activation": {"min": 0, "max": 1}}, "head.activation: only a number has a range"),
         ({"training.strategy": ["fine_tunning"]}, "training.strategy: Unknown strategy"),

@@ -12,19 +12,29 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from tfhub_transfer.encoders.layer import HubLayer
-from tfhub_transfer.errors import RunError
+from tfhub_transfer.errors import DiskError, RunError
 from tfhub_transfer.runs import atomic_path
 
 
 def save(
     target: Path, model: keras.Model, progress: dict[str, Any], *, optimizer: bool = True
 ) -> None:
-    """Write what moves in `model`, its optimizer's state and `progress`, a JSON value."""
+    """Write what moves in `model`, its optimizer's state and `progress`, a JSON value.
+
+    Raises:
+        DiskError: it cannot be written, as on a full disk; the one before stays as it was.
+    """
     values = {f"model/{i}": np.asarray(v) for i, v in enumerate(moving(model))}
     if optimizer:
         values |= {f"optimizer/{i}": np.asarray(v) for i, v in enumerate(model.optimizer.variables)}
-    with atomic_path(target) as temporary:
-        save_file(values, temporary, metadata={"progress": json.dumps(progress)})
+    try:
+        with atomic_path(target) as temporary:
+            save_file(values, temporary, metadata={"progress": json.dumps(progress)})
+    except (SafetensorError, OSError) as error:
+        raise DiskError(
+            f"The checkpoint cannot be written ({error}). Free some room, and continue with "
+            f"--resume. Received: {target}"
+        ) from error
 
 
 def load(source: Path, model: keras.Model, *, optimizer: bool = True) -> dict[str, Any]:

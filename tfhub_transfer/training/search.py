@@ -34,7 +34,7 @@ class Drawn:
     Attributes:
         number: of the trial, as its directory is named.
         directory: of the trial.
-        settings: values by dotted name; none in the first trial, which is the configuration's own.
+        settings: values by dotted name; none in the trial that is the configuration's own.
         epochs: after which the trial ends, where hyperband says so.
         parent: the directory of the trial that this one continues, and its epochs.
     """
@@ -108,12 +108,14 @@ class SearchTuner(BaseTuner):  # type: ignore[misc]
         return self._folder / f"trial_{number}"
 
     def is_own(self, trial: Trial) -> bool:
-        """Whether a trial is that of the configuration's own values, which the first one is.
+        """Whether a trial is that of the configuration's own values.
 
-        What lies outside of a range stands at its end for the oracle.
+        The first one is, unless one of them lies outside of its range.
         """
         own = hyperparameters(self._space).values
-        return all(trial.hyperparameters.values.get(name) == value for name, value in own.items())
+        return not self._space.note and all(
+            trial.hyperparameters.values.get(name) == value for name, value in own.items()
+        )
 
     def settings(self, trial: Trial) -> dict[str, Any]:
         """Return what was drawn, by dotted name."""

@@ -21,6 +21,7 @@ from keras_tuner.engine.trial import Trial
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
+from tfhub_transfer.errors import RunError
 from tfhub_transfer.runs import atomic_path
 from tfhub_transfer.training.search_settings import TuneConfig
 from tfhub_transfer.training.search_space import Choice, Space
@@ -97,9 +98,16 @@ class LastingOracle(keras_tuner.Oracle):  # type: ignore[misc]
 
     def reload(self) -> None:
         """Go on from the files, wherever between two of them the kill came."""
-        super().reload()
-        # what is not in the oracle's file never ran
-        self.trials = {number: self.trials[number] for number in self.start_order}
+        try:
+            super().reload()
+            # what is not in the oracle's file never ran
+            self.trials = {number: self.trials[number] for number in self.start_order}
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+            raise RunError(
+                f"The search's own files are damaged ({type(error).__name__}). Delete oracle.json, "
+                f"and the directories of trials whose trial.json is damaged: --resume then takes "
+                f"over what the others came to. Received: {self._project_dir}"
+            ) from error
         for number in tuple(self._retry_queue):
             trial = self.trials[number]
             if trial.status in (_COMPLETED, _FAILED):  # only the oracle's file does not know it
@@ -228,13 +236,17 @@ def hyperparameters(space: Space) -> keras_tuner.HyperParameters:
             parameters.Choice(dimension.name, [json.dumps(value) for value in dimension.values])
             continue
         kind = parameters.Int if dimension.whole else parameters.Float
+        high = dimension.high
+        if dimension.step is not None and not dimension.whole:
+            # Keras Tuner counts 0 to 0.3 by 0.1 as three values, for 0.3 // 0.1 is 2
+            high += 1e-6 * dimension.step
         kind(
             dimension.name,
             dimension.low,
-            dimension.high,
+            high,
             step=dimension.step,
             sampling="log" if dimension.log else "linear",
-            default=dimension.own,
+            default=dimension.start,
         )
     return parameters
 

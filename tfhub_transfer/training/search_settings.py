@@ -114,7 +114,7 @@ class TuneConfig(Config):
         if self.training.tensorboard:
             raise ConfigError(
                 "TensorBoard logs of all trials would be many: train the best settings with "
-                "--config DIR/config.yaml and --training.tensorboard afterwards. "
+                "--config DIR/config.yaml --run ANOTHER --training.tensorboard afterwards. "
                 "Received: training.tensorboard true"
             )
 

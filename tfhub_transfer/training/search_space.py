@@ -28,8 +28,8 @@ class Choice:
     values: tuple[Any, ...]
 
     @property
-    def own(self) -> Any:
-        """The configuration's own value."""
+    def start(self) -> Any:
+        """Of the first trial: the configuration's own value."""
         return self.values[0]
 
     @property
@@ -52,7 +52,10 @@ class Range:
         step: between two values; with `log`, the factor between them. None for any value.
         log: whether values are drawn evenly in their logarithm.
         whole: whether they are whole numbers.
-        own: the configuration's value, or the end next to it; the middle where it has none.
+        start: where the oracle places the first trial: at the configuration's value, or the end
+            next to it; in the middle where it has none.
+        takes_own: whether the first trial has the configuration's own value, even where the range
+            does not hold it.
     """
 
     name: str
@@ -61,7 +64,8 @@ class Range:
     step: float | None
     log: bool
     whole: bool
-    own: float
+    start: float
+    takes_own: bool
 
     @property
     def values(self) -> tuple[float, float]:
@@ -80,6 +84,9 @@ class Range:
     def within(self, value: float) -> float:
         """Return a drawn value as the setting takes it; rounding may have led it over an end."""
         inside = min(max(value, self.low), self.high)
+        if self.step is not None and not self.log:  # 0.3, not 0.1 + 0.2
+            steps = round((inside - self.low) / self.step)
+            inside = float(f"{self.low + steps * self.step:.12g}")
         return round(inside) if self.whole else float(inside)
 
     def __str__(self) -> str:
@@ -112,13 +119,30 @@ class Space:
     def __str__(self) -> str:
         lines = [f"{dimension.name}: {dimension}" for dimension in self.dimensions]
         count = "no end of" if self.combinations is None else f"{self.combinations:,}"
-        return "\n".join([*lines, f"{len(lines)} settings, {count} combinations"])
+        note = [f"note: {self.note}"] if self.note else []
+        return "\n".join([*lines, f"{len(lines)} settings, {count} combinations", *note])
 
     @property
     def own(self) -> dict[str, Any]:
         """The configuration's own value of each setting, as plain JSON."""
         settings = flat(self.config.to_dict())
         return {name: settings[name] for name in self.names}
+
+    @property
+    def note(self) -> str:
+        """A sentence where no trial is that of the configuration as given; else empty."""
+        own = self.own
+        outside = [
+            f"{one.name} begins at {one.start:g} instead of {json.dumps(own[one.name])}"
+            for one in self.dimensions
+            if isinstance(one, Range) and not one.takes_own
+        ]
+        if not outside:
+            return ""
+        return (
+            f"search.space does not hold all of the configuration's own values, so that no trial "
+            f"is the configuration as given: {'; '.join(outside)}"
+        )
 
     @property
     def names(self) -> tuple[str, ...]:

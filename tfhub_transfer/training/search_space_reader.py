@@ -33,6 +33,7 @@ __all__ = ["read_space"]
 # Whatever decides on which rows a trial is measured has to be the same for all of them.
 _VARIED_DATA = ("data.balance", "data.stages", "data.word_dropout", "data.word_swap")
 _FIXED = ("task", "run", "resume", "overwrite", "seed", "evaluation.", "data.")
+_FIXED += ("training.tensorboard", "training.distribute")
 _RANGE_KEYS = ("min", "max", "step", "log")
 
 _OF_HEADS: dict[str, Any] = {
@@ -84,6 +85,11 @@ def read_space(config: Config, content: Mapping[str, Any] | None) -> Space:
 
 def _check_name(name: str) -> None:
     known = flat(Config().to_dict())
+    if inner := [one for one in known if one.startswith(f"{name}.")]:
+        raise ConfigError(
+            f"search.space: a setting is named in one, as its flag is, not as a section. "
+            f"Accepted: {', '.join(inner[:3])}, ... Received: {name!r}"
+        )
     if name not in known:
         raise ConfigError(
             f"search.space: unknown setting.{did_you_mean(str(name), known)} A setting is named as "
@@ -131,13 +137,14 @@ def _range(name: str, described: Mapping[str, Any], own: Any) -> Range:
         and low < high
         and isinstance(log, bool)
         and (low > 0 or not log)
-        and (step is None or (isinstance(step, kind | int) and step > (1 if log else 0)))
+        and (step is None or _is_step(step, kind, low, high, log))
     )
     if not good:
         raise ConfigError(
-            f"search.space, {name}: a range has a min below its max, maybe a step above 0, and "
-            f"maybe log: true, for which min is above 0 and the step, a factor, above 1"
-            f"{'; all of them whole numbers' if kind is int else ''}. "
+            f"search.space, {name}: a range has a min below its max, maybe a step that fits "
+            f"between them, and maybe log: true, for which min is above 0 and the step, a factor, "
+            f"above 1{'; all of them whole numbers' if kind is int else ''}. Accepted: "
+            f"{', '.join(_RANGE_KEYS)}. "
             f"Received: {dict(described)!r}"
         )
     middle = math.sqrt(low * high) if log else (low + high) / 2
@@ -146,7 +153,15 @@ def _range(name: str, described: Mapping[str, Any], own: Any) -> Range:
         steps = round(math.log(near / low, step) if log else (near - low) / step)
         stood = low * math.pow(step, steps) if log else low + steps * step
         near = stood if math.isclose(near, stood) else near
-    return Range(name, low, high, step, log, kind is int, kind(near))
+    # of values that can be counted, that of the start would never be tried
+    takes_own = (step is None and kind is float) or (own is not None and math.isclose(near, own))
+    return Range(name, low, high, step, log, kind is int, kind(near), takes_own)
+
+
+def _is_step(step: Any, kind: type, low: float, high: float, log: bool) -> bool:
+    if isinstance(step, bool) or not isinstance(step, kind | int):
+        return False
+    return bool(1 < step <= high / low if log else 0 < step <= high - low)
 
 
 def _number(name: str) -> type[int] | type[float] | None:

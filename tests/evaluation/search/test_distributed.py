@@ -135,14 +135,22 @@ def test_a_worker_is_killed_in_the_middle_of_a_trial(tmp_path):
 def joined(tmp_path, monkeypatch) -> TuneConfig:
     """A chief's directory, and a worker that has found its chief."""
     monkeypatch.setattr(distributed, "connected", lambda *_: contextlib.nullcontext())
+    monkeypatch.setattr(distributed, "digest_of", lambda data: "rows")
     monkeypatch.setattr("tfhub_transfer.training.search_worker._FILE_SECONDS", 0.0)
     config = config_of(tmp_path, distributed="worker")
     home = Run(tmp_path / "search")
     home.path.mkdir()
-    begin_search(config, Run(tmp_path), home)
+    begin_search(config, Run(tmp_path), home, "rows")
     versions = installed_versions(distributed._PACKAGES)
     home.write_json("chief.json", {"token": "abcd1234", "lease": 60.0, "versions": versions})
     return config
+
+
+def test_a_worker_with_other_rows_is_refused(joined, monkeypatch):
+    monkeypatch.setattr(TrialRunner, "prepare", lambda self: None)
+    monkeypatch.setattr(distributed, "digest_of", lambda data: "other rows")
+    with pytest.raises(RunError, match="The rows are not those that this search was begun with"):
+        work(joined)
 
 
 def test_a_worker_with_other_settings_is_refused(joined):

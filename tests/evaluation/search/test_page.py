@@ -18,6 +18,7 @@ def summary(**changes):
         "test_accuracy": accuracy,
         "as_given": accuracy,
         "as_given_is_best": False,
+        "as_given_failed": None,
         "difference": {"mean": 0.0, "low": 0.0, "high": 0.0, "p": 1.0},
         **changes,
     }

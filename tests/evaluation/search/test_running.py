@@ -342,7 +342,7 @@ def test_a_directory_is_not_taken_by_force(root, tmp_path):
     (folder / "config.yaml").write_text("seed: 0\n")
     run, home = open_search(dataclasses.replace(config, overwrite=True))
     assert (folder / "notes.txt").exists(), "nothing is lost before it begins"
-    begin_search(dataclasses.replace(config, overwrite=True), run, home)
+    begin_search(dataclasses.replace(config, overwrite=True), run, home, "rows")
     assert not (folder / "notes.txt").exists()
     with pytest.raises(RunError, match=r"must not be a file"):
         open_search(config_of(root, _source(root), search={}))

@@ -4,6 +4,7 @@ Where things are:
 
     DIR/                     the run of the best settings, with the first seed
     DIR/search/search.yaml   all settings of the search, as `--config` takes them
+    DIR/search/rows.txt      a digest of the rows that trials are compared on
     DIR/search/trials/       Keras Tuner's files, and a directory for each trial
     DIR/search/trials.csv    report.html, plots/
     DIR/search/seeds/N/      the runs of the best settings, with the other seeds
@@ -22,9 +23,10 @@ from tfhub_transfer.errors import RunError
 from tfhub_transfer.runs import Run, as_yaml
 from tfhub_transfer.training.search_settings import TuneConfig
 
-__all__ = ["SETTINGS", "begin_search", "changed_settings", "open_search"]
+__all__ = ["SETTINGS", "begin_search", "changed_settings", "check_rows", "open_search"]
 
 SETTINGS = "search.yaml"
+_ROWS = "rows.txt"
 # A search may go on with more of these.
 _MAY_CHANGE = ("trials", "budget", "seeds", "compare")
 
@@ -62,13 +64,14 @@ def open_search(config: TuneConfig) -> tuple[Run, Run]:
     return run, home
 
 
-def begin_search(config: TuneConfig, run: Run, home: Run) -> None:
+def begin_search(config: TuneConfig, run: Run, home: Run, rows: str) -> None:
     """Write what repeats the search; what it overwrites is deleted here.
 
     Args:
         config: of the search.
         run: the directory of the best run.
         home: that of the search, with its lock held.
+        rows: a digest of those that trials are compared on.
 
     Raises:
         RunError: another process is at work in a run that is to be overwritten.
@@ -78,6 +81,22 @@ def begin_search(config: TuneConfig, run: Run, home: Run) -> None:
             run.empty(keep=(home.path.name,))
             home.empty()
     home.write_text(SETTINGS, as_yaml(config.settings()))
+    home.write_text(_ROWS, f"{rows}\n")
+
+
+def check_rows(home: Run, rows: str) -> None:
+    """Check that trials would be compared on the rows that the search was begun with.
+
+    Raises:
+        RunError: they are others.
+    """
+    file = home.path / _ROWS
+    if file.exists() and file.read_text(encoding="utf-8").strip() != rows:
+        raise RunError(
+            f"The rows are not those that this search was begun with, and scores on others cannot "
+            f"be compared. Accepted: the data as they were, or another --run, or --overwrite. "
+            f"Received: a digest other than that in {file}"
+        )
 
 
 def _check_resumable(config: TuneConfig, home: Run) -> None:
@@ -105,9 +124,10 @@ def changed_settings(config: TuneConfig, home: Run) -> list[str]:
     file = home.path / SETTINGS
     try:
         begun = flat(yaml.safe_load(file.read_text(encoding="utf-8")))
-    except (OSError, yaml.YAMLError, AttributeError) as error:
+    except (OSError, ValueError, yaml.YAMLError, AttributeError) as error:
         raise RunError(
-            f"The search's settings cannot be read: {error}. Received: {file}"
+            f"The search's settings cannot be read ({type(error).__name__}); --overwrite begins "
+            f"anew. Received: {file}"
         ) from error
     wanted = flat(config.settings())
     return [

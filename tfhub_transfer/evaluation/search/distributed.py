@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from tfhub_transfer.errors import RunError
-from tfhub_transfer.evaluation.search.directory import changed_settings
+from tfhub_transfer.evaluation.search.directory import changed_settings, check_rows
 from tfhub_transfer.evaluation.search.result import TrialResult
-from tfhub_transfer.evaluation.search.trial import TrialRunner, scores_of
+from tfhub_transfer.evaluation.search.trial import TrialRunner, digest_of, scores_of
 from tfhub_transfer.evaluation.tracing import quiet_tracing
 from tfhub_transfer.progress import progress
 from tfhub_transfer.runs import Run, installed_versions
@@ -108,7 +108,7 @@ def work(config: TuneConfig) -> int:
     with connected(config.address, config.wait_seconds) as channel, quiet_tracing():
         about = _joined(config, home)
         runner = TrialRunner(space, Budget(None))
-        runner.prepare()
+        check_rows(home, digest_of(runner.prepare()))
         told: dict[str, TrialResult] = {}
 
         def run(drawn: Drawn, left: float) -> Mapping[str, float]:

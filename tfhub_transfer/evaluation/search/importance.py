@@ -93,7 +93,7 @@ def encoded(dimension: Any, rows: Sequence[TrialRow]) -> np.ndarray:
         return np.array([order.index(value) / max(1, len(order) - 1) for value in values])
     low, high = dimension.low, dimension.high
     # the configuration's own may be none, or lie outside
-    inside = [dimension.own if value is None else dimension.within(value) for value in values]
+    inside = [dimension.start if value is None else dimension.within(value) for value in values]
     if dimension.log:
         return np.log(np.array(inside) / low) / np.log(high / low)
     return (np.array(inside) - low) / (high - low)

@@ -131,6 +131,8 @@ def verdict(summary: Mapping[str, Any]) -> str:
         )
     text = f"The best settings reach a test accuracy of {ours} {over}"
     found = summary["difference"]
+    if summary["as_given_failed"]:
+        return f"{text}; the configuration as given failed: {summary['as_given_failed']}"
     if found is None:
         return f"{text}; the configuration as given was not trained for comparison."
     if found["low"] == found["high"] == 0:

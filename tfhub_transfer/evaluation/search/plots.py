@@ -35,7 +35,7 @@ def trial_scores(rows: Sequence[TrialRow], objective: str) -> Figure:
     best = (np.fmin if objective == "log_loss" else np.fmax).accumulate(scores)
     axes.step(places, best, where="post", color=COLOURS[0], label="Best so far")
     axes.plot(places, scores, "o", color=COLOURS[1], markersize=6, label="Trial")
-    if not np.isnan(scores[0]):
+    if not np.isnan(scores[0]) and not rows[0].result.settings:
         axes.plot(
             0, scores[0], "D", color=COLOURS[2], markersize=9, label="Configuration as given"
         )

@@ -58,6 +58,11 @@ class TrialResult:
 
     @classmethod
     def load(cls, directory: Path) -> TrialResult | None:
-        """Read what `save` wrote; None if the trial did not end."""
+        """Read what `save` wrote; None if the trial did not end, or the file is damaged."""
         file = directory / _FILE
-        return cls(**json.loads(file.read_text(encoding="utf-8"))) if file.exists() else None
+        if not file.exists():
+            return None
+        try:
+            return cls(**json.loads(file.read_text(encoding="utf-8")))
+        except (ValueError, TypeError):
+            return None

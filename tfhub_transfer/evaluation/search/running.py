@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 
 from tfhub_transfer.errors import ConfigError, TrainingError
-from tfhub_transfer.evaluation.search.directory import begin_search, open_search
+from tfhub_transfer.evaluation.search.directory import begin_search, check_rows, open_search
 from tfhub_transfer.evaluation.search.distributed import collected, lead
 from tfhub_transfer.evaluation.search.importance import importances
 from tfhub_transfer.evaluation.search.page import SearchReport, few_rows, write_search_report
 from tfhub_transfer.evaluation.search.result import TrialResult
 from tfhub_transfer.evaluation.search.retraining import Retrained, difference, retrain
-from tfhub_transfer.evaluation.search.trial import TrialRunner
+from tfhub_transfer.evaluation.search.trial import TrialRunner, digest_of
 from tfhub_transfer.evaluation.search.trials import TrialRow, as_csv, best_of, ranked, rows_of
 from tfhub_transfer.evaluation.tracing import quiet_tracing
 from tfhub_transfer.progress import Advance, progress
@@ -55,31 +55,31 @@ def search(config: TuneConfig) -> Run:
     space = config.space()
     run, home = open_search(config)
     with home.lock(), quiet_tracing():
-        if not config.overwrite:
-            begin_search(config, run, home)
         oracle = make_oracle(config, space)
         runner = TrialRunner(space, oracle.budget)
-        validation_rows = len(runner.prepare().validation)
-        if warning := few_rows(validation_rows):
+        # before anything is written: a mistyped column costs no search that is there
+        data = runner.prepare()
+        if config.resume:
+            check_rows(home, digest_of(data))
+        begin_search(config, run, home, digest_of(data))
+        for warning in filter(None, (few_rows(len(data.validation)), space.note)):
             print(f"warning: {warning}", file=sys.stderr)
-        write = functools.partial(_write, config, space, home, validation_rows)
-        if config.overwrite:  # a mistyped column should not cost the search that is there
-            begin_search(config, run, home)
+        write = functools.partial(_write, config, space, home, len(data.validation))
         try:
             rows, spent = _run_trials(config, space, oracle, runner, home, write)
             best = _best(rows, config)
             for checkpoints in home.path.glob("trials/trial_*/checkpoints"):
                 shutil.rmtree(checkpoints)
             summary = _retrained(config, space, run, home, rows, best)
+            summary["seconds"] |= _cost(rows, spent)
+            run.write_json("metrics.json", {**run.load_metrics(), "search": summary})
+            write(rows, spent, summary)
         except KeyboardInterrupt:
             print(
                 f"finished trials are kept: the same command with --resume goes on in {run.path}",
                 file=sys.stderr,
             )
             raise
-        summary["seconds"] |= _cost(rows, spent)
-        run.write_json("metrics.json", {**run.load_metrics(), "search": summary})
-        write(rows, spent, summary)
     return run
 
 
@@ -148,10 +148,14 @@ def _retrained(
         directories = [run.path, *(home.path / "seeds" / str(n) for n in range(1, seeds))]
         ours = retrain(chosen, directories, advance, baselines=True)
     theirs: Retrained | None = None
+    failed = None
     if config.search.compare and not same:
         with progress("Training the configuration as given", "runs", seeds) as advance:
             directories = [home.path / "as_given" / str(n) for n in range(seeds)]
-            theirs = retrain(given, directories, advance, baselines=False)
+            try:
+                theirs = retrain(given, directories, advance, baselines=False)
+            except TrainingError as error:  # which may be why one searches
+                failed = str(error)
     statuses = [row.status for row in rows]
     return {
         "tuner": config.search.tuner,
@@ -166,6 +170,7 @@ def _retrained(
         "seeds": [config.seed + number for number in range(seeds)],
         "test_accuracy": ours.to_dict(),
         "as_given": theirs.to_dict() if theirs else None,
+        "as_given_failed": failed,
         "difference": dataclasses.asdict(difference(ours, theirs)) if theirs else None,
         "seconds": {"retraining": round(time.monotonic() - start, 3)},
     }

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import gc
+import hashlib
 import json
 import shutil
 import time
@@ -19,7 +19,7 @@ from tfhub_transfer.checks import moves_encoder
 from tfhub_transfer.config import Config, DataConfig, EncoderConfig
 from tfhub_transfer.data.examples import Dataset
 from tfhub_transfer.data.splits import load
-from tfhub_transfer.errors import ConfigError
+from tfhub_transfer.errors import DISK_ERRORS, ConfigError, DiskError
 from tfhub_transfer.evaluation.calibration import calibrated_log_loss
 from tfhub_transfer.evaluation.classification import Classification
 from tfhub_transfer.evaluation.experiment import fit_classifier, new_classifier
@@ -33,7 +33,7 @@ from tfhub_transfer.training.search import Drawn, TrialFailedError
 from tfhub_transfer.training.search_oracles import Budget
 from tfhub_transfer.training.search_space import Space
 
-__all__ = ["TrialRunner", "scores_of"]
+__all__ = ["TrialRunner", "digest_of", "scores_of"]
 
 # What may differ between trials of the same rows.
 _SAME_ROWS: dict[str, Any] = {
@@ -54,13 +54,14 @@ class TrialRunner:
 
     def __init__(self, space: Space, budget: Budget):
         self._space, self.budget = space, budget
+        self._data: tuple[tuple[DataConfig, str | None], Dataset] | None = None
         self._finished: dict[str, tuple[str, TrialResult]] = {}
         self._encoders: dict[EncoderConfig, keras.Layer] = {}
 
     def prepare(self) -> Dataset:
         """Load what the configuration's own trial needs: an error here would be every trial's."""
         config = self._space.config
-        data = _data(config)
+        data = self._rows(config)
         self._encoder(config, data)
         return data
 
@@ -70,6 +71,7 @@ class TrialRunner:
         Raises:
             TrialFailedError: it came to nothing; the error is in its result.
             ConfigError: the configuration's own trial was refused, and so would be the others.
+            DiskError: what it comes to cannot be kept; no trial fails of that.
             KeyboardInterrupt: Ctrl-C.
         """
         start = time.monotonic()
@@ -89,7 +91,14 @@ class TrialRunner:
                 if not drawn.settings:
                     raise
                 result = _failure(settings, error)
+            except DiskError:  # which is the others' too
+                raise
             except Exception as error:  # whatever one trial dies of, the others may live
+                if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+                    raise DiskError(
+                        f"Trial {drawn.number} could not be kept: {error}. It counts as not "
+                        f"begun; --resume tries it again. Received: {run.path}"
+                    ) from error
                 result = _failure(settings, error)
             finally:
                 # Keras keeps what it has made; of a hundred models that is too much
@@ -117,9 +126,9 @@ class TrialRunner:
     def _train(
         self, config: Config, settings: Mapping[str, Any], drawn: Drawn, run: Run
     ) -> TrialResult:
-        begun = _begin(config, drawn, run)
-        config = dataclasses.replace(config, run=str(run.path), resume=begun)
-        data = _data(config)
+        before = _begin(config, drawn, run)
+        config = dataclasses.replace(config, run=str(run.path), resume=run.checkpoints.exists())
+        data = self._rows(config)
         limit = Limit(drawn.epochs or np.inf, self.budget.deadline)
         encoder = None if moves_encoder(config) else self._encoder(config, data)
         classifier = new_classifier(config, data, encoder)
@@ -132,7 +141,6 @@ class TrialRunner:
         rows = task.rows(data, "validation")
         probabilities = task.answer(classifier, rows, outcome.encode)
         targets = data.validation.labels
-        before = drawn.parent[1] if drawn.parent else 0
         of_rounds = drawn.epochs is not None and progress.epoch >= drawn.epochs
         return TrialResult(
             settings,
@@ -148,6 +156,16 @@ class TrialRunner:
             },
         )
 
+    def _rows(self, config: Config) -> Dataset:
+        """Return what a trial trains and is measured on; the last is kept, for most share it."""
+        same = dataclasses.replace(config.data, **_SAME_ROWS)
+        key = (same, config.adaptation.labels)
+        if self._data is None or self._data[0] != key:
+            data = load(same, seed=config.seed, labels=config.adaptation.labels)
+            test = dataclasses.replace(data.test, labels=np.zeros_like(data.test.labels))
+            self._data = key, dataclasses.replace(data, test=test)
+        return self._data[1]
+
     def _encoder(self, config: Config, data: Dataset) -> keras.Layer:
         """Return an encoder that no trial moves."""
         if config.encoder not in self._encoders:
@@ -158,30 +176,33 @@ class TrialRunner:
         return self._encoders[config.encoder]
 
 
-def _data(config: Config) -> Dataset:
-    same = dataclasses.replace(config.data, **_SAME_ROWS)
-    return _without_test_labels(same, config.seed, config.adaptation.labels)
+def digest_of(data: Dataset) -> str:
+    """Return a digest of the rows that trials learn from and are compared on."""
+    digest = hashlib.blake2b(digest_size=16)
+    for part in (data.train, data.validation):
+        digest.update(part.column.digests(0, len(part.column))[part.rows].tobytes())
+        digest.update(part.labels.tobytes())
+    return digest.hexdigest()
 
 
-@functools.lru_cache(maxsize=1)
-def _without_test_labels(config: DataConfig, seed: int, names: str | None) -> Dataset:
-    data = load(config, seed=seed, labels=names)
-    labels = np.zeros_like(data.test.labels)
-    return dataclasses.replace(data, test=dataclasses.replace(data.test, labels=labels))
+def _begin(config: Config, drawn: Drawn, run: Run) -> int:
+    """Make ready the trial's directory; return the epochs of the trial that it continues.
 
-
-def _begin(config: Config, drawn: Drawn, run: Run) -> bool:
-    """Make ready the trial's directory; return whether there is something to go on from."""
+    Of a trial whose checkpoints are no longer there, the epochs are trained again.
+    """
     run.path.mkdir(parents=True, exist_ok=True)
     if run.config_file.exists() and config_from_dict(run.load_config()) != config:
         shutil.rmtree(run.checkpoints, ignore_errors=True)
     run.write_config(config)
-    if drawn.parent and not run.checkpoints.exists():
+    if drawn.parent is None:
+        return 0
+    there = Run(drawn.parent[0]).checkpoints
+    if not run.checkpoints.exists() and there.exists():
         partial = run.path / "checkpoints.partial"
         shutil.rmtree(partial, ignore_errors=True)
-        shutil.copytree(Run(drawn.parent[0]).checkpoints, partial)
+        shutil.copytree(there, partial)
         partial.rename(run.checkpoints)
-    return run.checkpoints.exists()
+    return drawn.parent[1] if run.checkpoints.exists() else 0
 
 
 def scores_of(result: TrialResult) -> Mapping[str, float]:
