@@ -32,12 +32,15 @@ class TaggingConfig:
             where an entity ends. Files may be in either, or in IOB1.
         intent_weight: of the loss of a text's own label, where the data has one besides the tags;
             the tags' is 1.
+        word_shapes: the shape of a word, its capitals, digits and marks, decides too; for encoders
+            whose vocabulary is uncased, and texts whose capitals mean something.
     """
 
     recurrent: int = 0
     crf: bool = False
     scheme: Literal["iob2", "iobes"] = "iob2"
     intent_weight: float = 1.0
+    word_shapes: bool = False
 
     def __post_init__(self) -> None:
         at_least("tagging.recurrent", self.recurrent, 0)

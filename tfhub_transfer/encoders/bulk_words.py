@@ -13,6 +13,7 @@ from tfhub_transfer.encoders.bulk import BulkEncoder, by_length, check_precision
 from tfhub_transfer.encoders.first_layers import TOKENS
 from tfhub_transfer.encoders.layer import HubLayer
 from tfhub_transfer.encoders.word_pieces import as_inputs
+from tfhub_transfer.encoders.word_shapes import word_shapes
 from tfhub_transfer.encoders.word_vectors import EmbeddedWords
 from tfhub_transfer.errors import EncoderError
 
@@ -48,6 +49,7 @@ class BulkWordEncoder:
             )
         check_precision(layer, precision)
         self._words: Any = layer.by_word
+        self._shapes = layer.word_shapes
         self._call = {"training": False, "precision": precision}
         self.width = layer.width
         # traced when they are used, once for every batch shape
@@ -84,7 +86,7 @@ class BulkWordEncoder:
         vectors, lengths, is_word = self._room(lengths.numpy(), fronts is not None)
         vectors[is_word] = rows.numpy()
         if fronts is not None:
-            vectors[~is_word] = fronts.numpy()
+            vectors[~is_word, : fronts.shape[1]] = fronts.numpy()
         return vectors, lengths
 
     def _read(
@@ -99,9 +101,12 @@ class BulkWordEncoder:
         window, position = np.divmod(places[is_place], tokens["input_mask"].shape[1])
         encode = self._encode(asked)
         has_front = len(encode.structured_outputs) == 2
+        width = encode.structured_outputs[0].shape[-1]
         vectors, lengths, is_word = self._room(is_place.sum(axis=1), has_front)
         row_of_word = np.flatnonzero(is_word)
-        fronts = np.empty((len(tokens["input_mask"]), self.width), np.float32)
+        fronts = np.empty((len(tokens["input_mask"]), width), np.float32)
+        if self._shapes:
+            vectors[is_word, width:] = word_shapes(read.words.values)
 
         def take(batch: tuple[np.ndarray, dict[str, tf.Tensor]]) -> None:
             rows, trimmed = batch
@@ -109,7 +114,7 @@ class BulkWordEncoder:
             index = np.full(len(fronts), -1)
             index[rows] = np.arange(len(rows))
             words = np.flatnonzero(index[window] >= 0)
-            vectors[row_of_word[words]] = sequence[index[window[words]], position[words]]
+            vectors[row_of_word[words], :width] = sequence[index[window[words]], position[words]]
             if front:
                 fronts[rows] = front[0]
 
@@ -117,18 +122,22 @@ class BulkWordEncoder:
         if has_front:  # each text's is the mean over its windows
             begin = np.searchsorted(read.texts.numpy(), np.arange(len(texts)))
             windows = np.diff(begin, append=len(fronts))
-            vectors[~is_word] = np.add.reduceat(fronts, begin) / windows[:, np.newaxis]
+            means = np.add.reduceat(fronts, begin) / windows[:, np.newaxis]
+            vectors[~is_word, :width] = means
         return vectors, lengths
 
     def _room(
         self, words: np.ndarray, has_front: bool
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return float16[total, D] to fill, int64[N] lengths, and bool[total], which are words."""
+        """Return float16[total, D] to fill, int64[N] lengths, and bool[total], which are words.
+
+        What is not filled is zeros: a text's own vector has no shape.
+        """
         lengths = words.astype(np.int64) + has_front
         is_word = np.ones(lengths.sum(), bool)
         if has_front:
             is_word[np.cumsum(lengths) - lengths] = False
-        return np.empty((len(is_word), self.width), np.float16), lengths, is_word
+        return np.zeros((len(is_word), self.width), np.float16), lengths, is_word
 
     def _embed_function(self) -> Any:
         words, call = self._words, self._call

@@ -31,14 +31,16 @@ from tfhub_transfer.encoders.packing import (
 from tfhub_transfer.encoders.pooling import chosen, like_the_whole
 from tfhub_transfer.encoders.resolve import Encoder, resolve
 from tfhub_transfer.encoders.word_pieces import WordPieces
+from tfhub_transfer.encoders.word_shapes import SHAPES_DIGEST
 from tfhub_transfer.encoders.word_vectors import (
     WORD_OUTPUTS,
     EmbeddedWords,
     TransformerWords,
     WordOutput,
     check_form,
+    check_words,
 )
-from tfhub_transfer.encoders.words import Splitting, check_splitting
+from tfhub_transfer.encoders.words import Splitting
 from tfhub_transfer.errors import EncoderError
 
 __all__ = ["HubLayer"]
@@ -72,6 +74,7 @@ class HubLayer(AdoptedWeights):
             the longest text, at least 1. Behind the words are zeros, again for
             `keras.layers.Masking`; no word has a vector of zeros. There is no `compute_mask`.
         words: what parts words, as `split_words` takes it.
+        word_shapes: whether the vector of each word ends with its shape, as `word_shapes` has it.
         trainable: whether weights move; a frozen layer also runs without dropout.
         moving: of a trainable layer, a regular expression for the paths of the weights that move.
         layers: of a transformer, use only this many of its first layers. The last of them is
@@ -97,6 +100,7 @@ class HubLayer(AdoptedWeights):
         *,
         output: Literal["pooled", "sequence"] | WordOutput = "pooled",
         words: Splitting = "spaces",
+        word_shapes: bool = False,
         trainable: bool = False,
         moving: str = ".*",
         layers: int | None = None,
@@ -112,16 +116,11 @@ class HubLayer(AdoptedWeights):
                 f"output must be 'pooled', 'sequence', 'words' or 'text_and_words'. "
                 f"Received: {output!r}"
             )
-        if output in WORD_OUTPUTS and truncation != "head":
-            raise EncoderError(
-                f"Where words are asked for, long texts are read in windows and nothing of them "
-                f"is cut off. Accepted: encoder.truncation 'head'. Received: {truncation!r}"
-            )
-        check_splitting(words)
+        check_words(output, words, word_shapes, truncation)
         self.encoder = (
             encoder if isinstance(encoder, Encoder) else resolve(encoder, offline=offline)
         )
-        self.output_kind, self.words = output, words
+        self.output_kind, self.words, self.word_shapes = output, words, word_shapes
         self.offline = offline
         if output == "sequence" and self.encoder.preprocess is None:
             raise EncoderError(
@@ -140,11 +139,13 @@ class HubLayer(AdoptedWeights):
             self._special = special_tokens(self._preprocess, self.encoder.handle)
         self.by_word: TransformerWords | EmbeddedWords | None = None
         if output in WORD_OUTPUTS and self._preprocess is None:
-            self.by_word = EmbeddedWords(self._outputs, words, output)
+            self.by_word = EmbeddedWords(self._outputs, words, output, word_shapes)
         elif output in WORD_OUTPUTS:
             handle = self.encoder.handle
             pieces_of = WordPieces(self._preprocess, self._special, limit, words, handle)
-            self.by_word = TransformerWords(pieces_of, self._token_outputs, self._pooled, output)
+            self.by_word = TransformerWords(
+                pieces_of, self._token_outputs, self._pooled, output, word_shapes
+            )
         self.layers, self.pooling = layers, pooling
         if layers is not None:
             self._cut(layers)
@@ -186,7 +187,8 @@ class HubLayer(AdoptedWeights):
         tokens = "" if self.max_tokens is None else f"-{self.max_tokens}-{self.truncation}"
         pooling = "" if self.pooling == "published" else f"-{self.pooling}-pooled"
         words = f"-{self.output_kind}-by-{self.words}" if self.output_kind in WORD_OUTPUTS else ""
-        return f"{self.encoder.fingerprint}{layers}{tokens}{pooling}{words}"
+        shapes = f"-shapes-{SHAPES_DIGEST}" if self.word_shapes else ""
+        return f"{self.encoder.fingerprint}{layers}{tokens}{pooling}{words}{shapes}"
 
     @property
     def loaded(self) -> list[Any]:
@@ -364,6 +366,7 @@ class HubLayer(AdoptedWeights):
             "encoder": self.encoder.handle,
             "output": self.output_kind,
             "words": self.words,
+            "word_shapes": self.word_shapes,
             "trainable": self.trainable,
             "moving": self.moving,
             "layers": self.layers,

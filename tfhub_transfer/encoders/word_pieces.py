@@ -30,11 +30,13 @@ class WordTokens(NamedTuple):
         places: int32[B, W], where in the N * S tokens the first piece of each word is; -1 after
             a text's last word. W is at least 1.
         texts: int64[N], the text that each window is of.
+        words: string[B, (W)], the words themselves.
     """
 
     tokens: Tokens
     places: tf.Tensor
     texts: tf.Tensor
+    words: tf.RaggedTensor
 
 
 class WordPieces:
@@ -66,47 +68,50 @@ class WordPieces:
 
     def texts(self, text: tf.Tensor) -> WordTokens:
         """Return the tokens of string[B]."""
-        words = self._words(text)
-        counts = words.with_values(words.values.row_lengths())
+        words, ids = self._words(text)
+        counts = ids.with_values(ids.values.row_lengths())
         room = tf.fill([counts.nrows()], tf.constant(self._limit - 2, tf.int64))
         windows = cover(counts, room)
-        tokens = pack(self._content(words, windows, room), self._special, self._limit)
+        tokens = pack(self._content(ids, windows, room), self._special, self._limit)
         before = tf.ones_like(windows.text)
-        return WordTokens(tokens, _places(counts, windows, before, tokens), windows.text)
+        return WordTokens(tokens, _places(counts, windows, before, tokens), windows.text, words)
 
     def questions(self, question: tf.Tensor, context: tf.Tensor) -> WordTokens:
         """Return the tokens of questions, each before all windows of its context, string[B] both.
 
         Words are those of the contexts.
         """
-        words = self._words(context)
-        counts = words.with_values(words.values.row_lengths())
+        words, ids = self._words(context)
+        counts = ids.with_values(ids.values.row_lengths())
         asked = pieces(self._tokenize(question))
         kept = self._kept(asked, counts)
         begin = asked.row_starts()
         asked = tf.gather(asked.values, tf.ragged.range(begin, begin + kept))
         room = self._limit - 3 - kept
         windows = cover(counts, room)
-        content = self._content(words, windows, room)
+        content = self._content(ids, windows, room)
         tokens = pack_pairs(tf.gather(asked, windows.text), content, self._special)
         before = tf.gather(kept, windows.text) + 2
-        return WordTokens(tokens, _places(counts, windows, before, tokens), windows.text)
+        return WordTokens(tokens, _places(counts, windows, before, tokens), windows.text, words)
 
     def cut(self, question: tf.Tensor, context: tf.Tensor) -> tf.Tensor:
         """Return int32[B], how many word pieces at the end of each question are not read."""
-        words = self._words(context)
+        _, ids = self._words(context)
         asked = pieces(self._tokenize(question))
-        kept = self._kept(asked, words.with_values(words.values.row_lengths()))
+        kept = self._kept(asked, ids.with_values(ids.values.row_lengths()))
         return tf.cast(asked.row_lengths() - kept, tf.int32)
 
-    def _words(self, text: tf.Tensor) -> tf.RaggedTensor:
-        """Return the ids of word pieces, int32[B, (W), (P)], at least one of each word."""
+    def _words(self, text: tf.Tensor) -> tuple[tf.RaggedTensor, tf.RaggedTensor]:
+        """Return words, string[B, (W)], and the ids of their pieces, int32[B, (W), (P)].
+
+        There is at least one piece of each word.
+        """
         words = split_words(text, self._how).words
         found = pieces(self._tokenize(words.values))
         none = tf.cast(tf.equal(found.row_lengths(), 0), tf.int64)
         unknown = tf.fill([tf.reduce_sum(none)], self.unknown)
         unknown = tf.RaggedTensor.from_row_lengths(unknown, none, validate=False)
-        return words.with_values(tf.concat([found, unknown], axis=1))
+        return words, words.with_values(tf.concat([found, unknown], axis=1))
 
     def _kept(self, asked: tf.RaggedTensor, counts: tf.RaggedTensor) -> tf.Tensor:
         """Return int64[B], how many word pieces of each question are read.
@@ -124,14 +129,13 @@ class WordPieces:
         return tf.minimum(asked.row_lengths(), tf.maximum(room - of_context, room // 2))
 
     def _content(
-        self, words: tf.RaggedTensor, windows: Windows, room: tf.Tensor
+        self, ids: tf.RaggedTensor, windows: Windows, room: tf.Tensor
     ) -> tf.RaggedTensor:
         """Return the word pieces of each window, int32[N, (T)]; a word beyond the room is cut."""
-        ids = words.values.values
-        begin = tf.gather(words.values.row_splits, windows.first)
-        end = tf.gather(words.values.row_splits, windows.last)
+        begin = tf.gather(ids.values.row_splits, windows.first)
+        end = tf.gather(ids.values.row_splits, windows.last)
         end = tf.minimum(end, begin + tf.gather(room, windows.text))
-        return tf.gather(ids, tf.ragged.range(begin, end))
+        return tf.gather(ids.values.values, tf.ragged.range(begin, end))
 
 
 def _places(

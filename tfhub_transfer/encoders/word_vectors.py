@@ -7,12 +7,20 @@ from typing import Any, Literal
 
 import tensorflow as tf
 
-from tfhub_transfer.encoders.packing import Tokens
+from tfhub_transfer.encoders.packing import Tokens, Truncation
 from tfhub_transfer.encoders.word_pieces import WordPieces, WordTokens, at_words, padded_places
-from tfhub_transfer.encoders.words import Splitting, split_words
+from tfhub_transfer.encoders.word_shapes import word_shapes
+from tfhub_transfer.encoders.words import Splitting, check_splitting, split_words
 from tfhub_transfer.errors import EncoderError
 
-__all__ = ["WORD_OUTPUTS", "EmbeddedWords", "TransformerWords", "WordOutput", "check_form"]
+__all__ = [
+    "WORD_OUTPUTS",
+    "EmbeddedWords",
+    "TransformerWords",
+    "WordOutput",
+    "check_form",
+    "check_words",
+]
 
 WordOutput = Literal["words", "text_and_words"]
 WORD_OUTPUTS: tuple[str, ...] = ("words", "text_and_words")
@@ -28,6 +36,7 @@ class TransformerWords:
         encode: tokens, and `training` and `precision`, to the contract's outputs.
         pool: outputs and tokens to the vectors of texts, float32[N, D].
         output: which of them are asked for.
+        shapes: whether a word's shape is part of its vector.
     """
 
     def __init__(
@@ -36,14 +45,19 @@ class TransformerWords:
         encode: Callable[..., Any],
         pool: Callable[[Any, Tokens], tf.Tensor],
         output: str,
+        shapes: bool,
     ):
         self._pieces, self._encode, self._pool, self._output = pieces, encode, pool, output
+        self._shapes = shapes
 
     def __call__(self, inputs: Any, **call: Any) -> tf.Tensor:
         """Return float32[B, W, D], or float32[B, 1 + W, D]; see `HubLayer`."""
         read = self.tokens(inputs)
         sequence, front = self.of_windows(read.tokens, asked=isinstance(inputs, dict), **call)
         vectors = at_words(tf.reshape(sequence, [-1, sequence.shape[-1]]), read.places)
+        if self._shapes:
+            shapes = read.words.with_values(word_shapes(read.words.values))
+            vectors = tf.concat([vectors, _padded(shapes)], axis=2)
         if front is None:
             return vectors
         return _fronted(
@@ -63,7 +77,7 @@ class TransformerWords:
     def of_windows(
         self, tokens: Tokens, *, asked: bool, **call: Any
     ) -> tuple[tf.Tensor, tf.Tensor | None]:
-        """Return the vectors of each window.
+        """Return the vectors of each window, without shapes.
 
         Args:
             tokens: int32[N, S] each.
@@ -88,29 +102,51 @@ class EmbeddedWords:
         encode: string[B], and `training` and `precision`, to float32[B, D].
         how: what parts words, as `split_words` takes it.
         output: which vectors are asked for.
+        shapes: whether a word's shape is part of its vector.
     """
 
-    def __init__(self, encode: Callable[..., tf.Tensor], how: Splitting, output: str):
-        self._encode, self._how, self._output = encode, how, output
+    def __init__(
+        self, encode: Callable[..., tf.Tensor], how: Splitting, output: str, shapes: bool
+    ):
+        self._encode, self._how, self._output, self._shapes = encode, how, output, shapes
 
     def __call__(self, inputs: tf.Tensor, **call: Any) -> tf.Tensor:
         """Return float32[B, W, D], or float32[B, 1 + W, D]; see `HubLayer`."""
         words, front = self.of_texts(inputs, **call)
-        # a row of zeros, so that there is one even where there is no word at all
-        vectors = at_words(tf.pad(words.values, [[0, 1], [0, 0]]), padded_places(words))
+        vectors = _padded(words)
         return vectors if front is None else _fronted(front, vectors)
 
     def of_texts(
         self, texts: tf.Tensor, **call: Any
     ) -> tuple[tf.RaggedTensor, tf.Tensor | None]:
-        """Return float32[B, (W), D], and what stands before the words, float32[B, D] or None."""
+        """Return float32[B, (W), D], and what stands before the words, or None.
+
+        That is float32[B, D], without shapes: D may be less.
+        """
         words = split_words(texts, self._how).words
         distinct, which = tf.unique(words.values)
         vectors = self._encode(distinct, **call)
         empty = tf.reduce_all(tf.equal(vectors, 0), axis=-1, keepdims=True)
         vectors = tf.where(empty, _NO_PADDING, vectors)
+        if self._shapes:
+            vectors = tf.concat([vectors, word_shapes(distinct)], axis=1)
         rows = words.with_values(tf.gather(vectors, which))
         return rows, self._encode(texts, **call) if self._output == "text_and_words" else None
+
+
+def check_words(output: str, how: str, shapes: bool, truncation: Truncation) -> None:
+    """Raise EncoderError unless a layer with this output can read words so."""
+    check_splitting(how)
+    if shapes and output not in WORD_OUTPUTS:
+        raise EncoderError(
+            f"Shapes are of words: word_shapes takes output 'words' or 'text_and_words'. "
+            f"Received: {output!r}"
+        )
+    if output in WORD_OUTPUTS and truncation != "head":
+        raise EncoderError(
+            f"Where words are asked for, long texts are read in windows and nothing of them "
+            f"is cut off. Accepted: encoder.truncation 'head'. Received: {truncation!r}"
+        )
 
 
 def check_form(inputs: Any, by_word: TransformerWords | EmbeddedWords | None, output: str) -> None:
@@ -130,6 +166,13 @@ def check_form(inputs: Any, by_word: TransformerWords | EmbeddedWords | None, ou
         )
 
 
+def _padded(rows: tf.RaggedTensor) -> tf.Tensor:
+    """Return float32[B, W, D] of float32[B, (W), D], with zeros behind; W is at least 1."""
+    # a row of zeros, so that there is one even where there is no word at all
+    return at_words(tf.pad(rows.values, [[0, 1], [0, 0]]), padded_places(rows))
+
+
 def _fronted(front: tf.Tensor, vectors: tf.Tensor) -> tf.Tensor:
-    """Return float32[B, 1 + W, D] of float32[B, D] and float32[B, W, D]."""
+    """Return float32[B, 1 + W, D] of float32[B, D], or less of D, and float32[B, W, D]."""
+    front = tf.pad(front, [[0, 0], [0, vectors.shape[-1] - front.shape[-1]]])
     return tf.concat([front[:, tf.newaxis], vectors], axis=1)

@@ -26,12 +26,14 @@ class Head(abc.ABC):
         inputs: the names of its model's inputs, string[B] each.
         reads: the output of the encoder that it stands on, as `HubLayer` takes it.
         splitting: what parts words, where it reads them, as `HubLayer` takes it.
+        word_shapes: whether it reads their shapes too, as `HubLayer` takes it.
     """
 
     facts: ClassVar[tuple[str, ...]] = ("multi_label",)
     inputs: ClassVar[tuple[str, ...]] = ("text",)
     reads: Literal["pooled", "words", "text_and_words"] = "pooled"
     splitting: Literal["spaces", "punctuation"] = "spaces"
+    word_shapes: bool = False
 
     def __init__(self, config: HeadConfig, labels: Sequence[str], *, multi_label: bool = False):
         self.config = config

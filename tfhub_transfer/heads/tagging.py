@@ -67,6 +67,7 @@ class TaggingHead(Head):
         self.tagging = tagging or TaggingConfig()
         self.intents = tuple(intents)
         self.reads = "text_and_words" if self.intents else "words"
+        self.word_shapes = self.tagging.word_shapes
         self.layout = Layout(len(self.labels), len(self.intents), self.tagging.crf)
         self._repair = make_repair(self.labels, self.tagging.scheme)
         if config.loss != "cross_entropy":

@@ -64,7 +64,11 @@ class Classifier:
         """
         head: Head = TASKS.load(config.task).of(config, labels, **facts)
         encoder = encoder or HubLayer.of(
-            config.encoder, output=head.reads, words=head.splitting, name="encoder"
+            config.encoder,
+            output=head.reads,
+            words=head.splitting,
+            word_shapes=head.word_shapes,
+            name="encoder",
         )
         return cls(head, encoder, head.network(encoder.width))
 
