@@ -99,8 +99,10 @@ def _check_task(config: Config) -> None:
         )
     if config.task == "classification":
         return
+    adapted = _ADAPTING if config.task == "tagging" else ()
+    strategies = ("feature_extraction", "fine_tuning", *adapted)
     of_texts: dict[str, tuple[object, tuple[object, ...]]] = {
-        "training.strategy": (config.training.strategy, ("feature_extraction", "fine_tuning")),
+        "training.strategy": (config.training.strategy, strategies),
         "data.balance": (config.data.balance, ("none",)),
         "data.word_dropout": (config.data.word_dropout, (0.0,)),
         "data.word_swap": (config.data.word_swap, (0.0,)),
@@ -166,11 +168,15 @@ def _check_adaptation(config: Config) -> None:
             f"Strategy {strategy} needs texts of the domain to adapt to: add --adaptation.target "
             f"SOURCE. Received: none"
         )
-    if asked.student == "feature_extraction" and not (config.head.hidden or config.head.bottleneck):
+    by_word = config.task == "tagging"
+    learnt = config.head.hidden or config.head.bottleneck
+    learnt = learnt or (by_word and config.tagging.recurrent)
+    if asked.student == "feature_extraction" and not learnt:
         raise ConfigError(
             f"With a frozen encoder, what strategy {strategy} adapts is the head's hidden layer, "
-            f"and there is none: give --head.hidden sizes, or --adaptation.student fine_tuning. "
-            f"Received: head.hidden {list(config.head.hidden or ())}"
+            f"and there is none: give --head.hidden sizes{', --tagging.recurrent' * by_word}, or "
+            f"--adaptation.student fine_tuning. Received: head.hidden "
+            f"{list(config.head.hidden or ())}"
         )
     if strategy == "coral" and "adaptation.hidden" in given:
         raise ConfigError(

@@ -93,15 +93,18 @@ class DistillationConfig:
 class AdaptationConfig:
     """With strategies `dann` and `coral`: the domain that the model is to work on.
 
+    Of whole texts, or with task tagging of words.
+
     Attributes:
         target: where its texts are, as `data.source` names it; their labels are only tested on. Or
-            a file of lines (.txt).
-        student: what moves: `feature_extraction`, the head's hidden layers, or `fine_tuning`, the
-            encoder too.
+            a file of lines (.txt), with task tagging of words between spaces.
+        student: what moves: `feature_extraction`, the head's hidden layers (of words, also its
+            LSTM), or `fine_tuning`, the encoder too.
         weight: of the domains' part of the loss, at its highest (lambda of arXiv 1505.07818).
         hidden: units of the domain classifier's one hidden layer, with `dann`.
         labels: a YAML file that maps the labels of source and target onto those that both have:
-            `{source: {LABEL: COMMON}, target: {LABEL: COMMON}}`.
+            `{source: {LABEL: COMMON}, target: {LABEL: COMMON}}`. With task tagging, types of
+            entities; those that only one side has count as `O`.
     """
 
     target: str | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tfhub_transfer.data.label_map import read_label_map, renamed
+from tfhub_transfer.data.label_map import read_label_map, read_type_map, renamed
 from tfhub_transfer.data.table import Batch, Source, Table
 from tfhub_transfer.errors import DataError
 
@@ -48,6 +48,32 @@ def test_a_file_of_another_layout(tmp_path, text, match):
 def test_there_is_no_such_file(tmp_path):
     with pytest.raises(DataError, match=r"cannot be read: .*No such file.* Received: adapt"):
         read_label_map(str(tmp_path / "none.yaml"), "source")
+
+
+def test_types_without_a_partner_are_left_out(tmp_path):
+    file = tmp_path / "types.yaml"
+    file.write_text(
+        "source: {PER: person, ORG: group, MISC: other, LOC: O}\n"
+        "target: {person: person, group: group, corporation: group, product: thing}\n"
+    )
+    source, target = (read_type_map(str(file), side) for side in ("source", "target"))
+    assert source == {"PER": "person", "ORG": "group", "MISC": "O", "LOC": "O"}
+    assert target == {
+        "person": "person", "group": "group", "corporation": "group", "product": "O"
+    }  # fmt: skip
+    file.write_text("target: {person: PER, product: O}\n")
+    assert read_type_map(str(file), "source") is None
+    assert read_type_map(str(file), "target") == {"person": "PER", "product": "O"}
+
+
+@pytest.mark.parametrize(
+    "text", ["source: {A: x}\ntarget: {B: y}", "source: {A: O}\ntarget: {B: O}", "target: {B: O}"]
+)
+def test_a_map_that_leaves_no_type(tmp_path, text):
+    file = tmp_path / "types.yaml"
+    file.write_text(text)
+    with pytest.raises(DataError, match=r"types\.yaml leaves no type .* Received: \{'.*\}$"):
+        read_type_map(str(file), "target")
 
 
 def test_labels_are_renamed_in_every_kind_of_cell():

@@ -3,7 +3,11 @@
     source: {"1": poor, "2": poor, "4": good, "5": good}
     target: {negative: poor, positive: good}
 
-A side that is not in the file keeps its labels.
+A side that is not in the file keeps its labels. Where words are labelled, what is mapped are the
+types of entities; those that only one side has become `O`, and so does what the file calls so:
+
+    source: {PER: person, LOC: location, ORG: group, MISC: O}
+    target: {person: person, location: location, corporation: group, group: group, product: O}
 """
 
 from __future__ import annotations
@@ -14,11 +18,12 @@ from pathlib import Path
 
 import yaml
 
+from tfhub_transfer.data.schemes import OUTSIDE
 from tfhub_transfer.data.table import Batch, Label, Source, Table
 from tfhub_transfer.errors import DataError
 from tfhub_transfer.registry import did_you_mean
 
-__all__ = ["SIDES", "read_label_map", "renamed"]
+__all__ = ["SIDES", "read_label_map", "read_type_map", "renamed"]
 
 SIDES = ("source", "target")
 
@@ -54,6 +59,33 @@ def read_label_map(file: str, side: str) -> dict[str, str] | None:
             raise DataError(f"{file}, {name}: {layout}. Received: {names!r}")
     mapped: dict[str, str] | None = content.get(side)
     return mapped
+
+
+def read_type_map(file: str, side: str) -> dict[str, str] | None:
+    """Return what the types of one side's entities are called instead; None if they keep theirs.
+
+    Types without a partner on the other side are `O`.
+
+    Args:
+        file: YAML, as above.
+        side: `source` or `target`.
+
+    Raises:
+        DataError: it cannot be read, is not laid out so, or no type has a partner.
+    """
+    sides = {name: read_label_map(file, name) for name in SIDES}
+    own = sides[side]
+    if own is None:
+        return None
+    named = [set(names.values()) for names in sides.values() if names is not None]
+    shared = set.intersection(*named) - {OUTSIDE}
+    if not shared:
+        told = {name: names for name, names in sides.items() if names is not None}
+        raise DataError(
+            f"{file} leaves no type of entities to tag: give a type of the source and one of the "
+            f"target the same name, other than {OUTSIDE}. Received: {told!r}"
+        )
+    return {type: name if name in shared else OUTSIDE for type, name in own.items()}
 
 
 def renamed(source: Source, names: Mapping[str, str], separator: str | None) -> Source:

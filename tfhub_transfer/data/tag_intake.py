@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import collections
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -54,6 +55,7 @@ class TaggedIntake(Intake):
         tags: the indices of their words' tags; once settled.
         evidence: which scheme the split is in.
         types: the types of its entities.
+        left_out: how many entities count as `O`, by the type that they have in the source.
     """
 
     tags: Sequences
@@ -62,6 +64,7 @@ class TaggedIntake(Intake):
         super().__init__(origin, reading.tags)
         self.evidence = SchemeEvidence()
         self.types: set[str] = set()
+        self.left_out: collections.Counter[str] = collections.Counter()
         self._reading = reading
         self._intents = array.array("i")
 
@@ -140,5 +143,7 @@ class TaggedIntake(Intake):
                 raise ValueError(
                     f"the type {entity.type!r} is none of those that are mapped: {', '.join(types)}"
                 )
+            if types[entity.type] == OUTSIDE:
+                self.left_out[entity.type] += 1
         renamed = (entity._replace(type=types[entity.type]) for entity in found)
         return [entity for entity in renamed if entity.type != OUTSIDE]

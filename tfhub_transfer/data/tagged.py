@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import collections
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -22,7 +23,14 @@ from tfhub_transfer.data.tag_intake import TaggedIntake, TagReading
 from tfhub_transfer.data.tagged_examples import TaggedDataset, TaggedExamples
 from tfhub_transfer.errors import ConfigError, DataError
 
-__all__ = ["LabelledSentences", "TaggedDataset", "TaggedExamples", "load_labelled", "load_tagged"]
+__all__ = [
+    "LabelledSentences",
+    "TaggedDataset",
+    "TaggedExamples",
+    "left_out_notes",
+    "load_labelled",
+    "load_tagged",
+]
 
 _SHOWN = 10
 
@@ -89,6 +97,7 @@ def load_tagged(
             rejections.save(rejected)
     notes += rejection_notes(rejections.counts)
     notes += _scheme_notes(splits, config.scheme, scheme)
+    notes += left_out_notes(splits.values(), source.name)
     intents = reading.intents.names if reading.intents else ()
     unseen_intents = reading.intents.unseen if reading.intents else ()
     notes += _unseen_notes("tag", reading.tags.unseen)
@@ -163,6 +172,7 @@ def load_labelled(
         source, lambda origin: TaggedIntake(origin, reading), rejections, notes, rejected
     )
     notes += _scheme_notes({"all": intake}, config.scheme, scheme)
+    notes += left_out_notes([intake], source.name)
     unseen_intents = reading.intents.unseen if reading.intents else ()
     notes += _unseen_notes("tag", reading.tags.unseen)
     notes += _unseen_notes("intent", unseen_intents)
@@ -247,6 +257,15 @@ def _scheme_notes(splits: Mapping[str, TaggedIntake], given: str, scheme: str) -
                 f"nothing to continue, begins an entity."
             )
     return notes
+
+
+def left_out_notes(intakes: Iterable[TaggedIntake], name: str) -> list[str]:
+    """Return a sentence about entities of a source, called `name`, that count as `O`."""
+    counts = sum((intake.left_out for intake in intakes), collections.Counter[str]())
+    if not counts:
+        return []
+    some = ", ".join(f"{count:,} of type {type}" for type, count in sorted(counts.items()))
+    return [f"Entities of {name} that the map of types leaves out count as O: {some}."]
 
 
 def _unseen_notes(kind: str, names: Sequence[str]) -> list[str]:

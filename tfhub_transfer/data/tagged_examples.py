@@ -11,7 +11,10 @@ from tfhub_transfer.data.examples import Dataset, Examples
 from tfhub_transfer.data.sequences import Sequences
 from tfhub_transfer.errors import DataError
 
-__all__ = ["TaggedDataset", "TaggedExamples"]
+__all__ = ["WITHHELD", "TaggedDataset", "TaggedExamples"]
+
+WITHHELD = -2
+"""The tag of a word that is there, but whose tag is not to be learnt from or not known."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +25,7 @@ class TaggedExamples(Examples):
 
     Attributes:
         tags: N rows, as long as the sentences have words, of indices of tags. Those that training
-            rows do not have stand behind all others; so do such intents.
+            rows do not have stand behind all others; so do such intents. `WITHHELD` is none.
         intents: how many intents training rows have; 0 where texts have none.
     """
 
@@ -66,8 +69,8 @@ class TaggedExamples(Examples):
             positions: int64[n]; all by default.
 
         Returns:
-            int32[n, W], the tags with -1 behind the last of each sentence; where there are intents,
-            int32[n, 1 + W] with the intent in front.
+            int32[n, W], the tags with -1 behind the last of each sentence, `WITHHELD` where one is;
+            where there are intents, int32[n, 1 + W] with the intent in front.
         """
         table = self.tags.padded(positions)
         table[table >= classes] = 0
@@ -80,7 +83,8 @@ class TaggedExamples(Examples):
     def class_counts(self, classes: int) -> np.ndarray:
         """Return int64[classes], how many words have each of the first `classes` tags."""
         values = self.tags.values
-        return np.bincount(values[values < classes], minlength=classes).astype(np.int64)
+        known = values[(values >= 0) & (values < classes)]
+        return np.bincount(known, minlength=classes).astype(np.int64)
 
 
 @dataclass(frozen=True, eq=False)

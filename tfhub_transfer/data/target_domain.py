@@ -24,7 +24,7 @@ from tfhub_transfer.data.table import Batch, Source, Table
 from tfhub_transfer.data.unlabelled import Unlabelled, read_unlabelled, take_in_texts
 from tfhub_transfer.errors import DataError, MissingColumnError
 
-__all__ = ["TargetDomain", "read_target"]
+__all__ = ["TargetDomain", "divided", "limited", "read_target"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,16 +66,11 @@ def read_target(config: Config, data: Dataset, column: TextColumn) -> TargetDoma
         texts = read_unlabelled(name, config.data, column, held_out)
         test, notes = None, [f"{name} has no labels, and nothing was measured there."]
     else:
-        train, held = _divided(opened, config.data, config.seed)
+        train, held = divided(opened, config.data, config.seed)
         test, notes = _labelled(held, config, data)
         held_out += [test] if test is not None else []
         texts = take_in_texts(name, (batch.texts for batch in train.read()), column, held_out)
-    if not len(texts.rows):
-        raise DataError(f"The target has no text to learn from. Received: {texts.note}")
-    if config.data.limit is not None and len(texts.rows) > config.data.limit:
-        rng = stream(config.seed, "target")
-        rows = np.sort(rng.choice(texts.rows, config.data.limit, replace=False))
-        texts = dataclasses.replace(texts, rows=rows)
+    texts = limited(texts, config.data.limit, config.seed)
     shown = opened.name if opened is not None else Path(name).name
     return TargetDomain(shown, texts, test, (texts.note, *notes))
 
@@ -96,8 +91,26 @@ def _opened(name: str, config: Config) -> Source | None:
     return renamed(opened, names, config.data.label_separator) if names else opened
 
 
-def _divided(source: Source, config: DataConfig, seed: int) -> tuple[Table, Table]:
-    """Return the table to learn from and the one to test on."""
+def limited(texts: Unlabelled, limit: int | None, seed: int) -> Unlabelled:
+    """Return what is learnt from: all rows, or so many of them.
+
+    Raises:
+        DataError: there are none.
+    """
+    if not len(texts.rows):
+        raise DataError(f"The target has no text to learn from. Received: {texts.note}")
+    if limit is None or len(texts.rows) <= limit:
+        return texts
+    rows = stream(seed, "target").choice(texts.rows, limit, replace=False)
+    return dataclasses.replace(texts, rows=np.sort(rows))
+
+
+def divided(source: Source, config: DataConfig, seed: int) -> tuple[Table, Table]:
+    """Return the table to learn from and the one to test on.
+
+    Raises:
+        DataError: there is nothing to test on.
+    """
     splits = source.splits
     if "all" not in splits:
         held = splits.get("test", splits.get("validation"))

@@ -11,6 +11,7 @@ import numpy as np
 from rich.table import Table
 
 from tfhub_transfer.config import DataConfig
+from tfhub_transfer.data.label_map import read_type_map
 from tfhub_transfer.data.tagged import LabelledSentences, load_labelled, load_tagged
 from tfhub_transfer.data.tagged_examples import TaggedDataset
 from tfhub_transfer.evaluation.baselines import baseline_rows
@@ -35,9 +36,13 @@ class Tagging(Task):
 
     def load(self, rejected: Path | None = None) -> TaggedDataset:
         """Return the data set that the configuration names."""
-        config = self.config
+        config, labels = self.config, self.config.adaptation.labels
         return load_tagged(
-            config.data, scheme=config.tagging.scheme, seed=config.seed, rejected=rejected
+            config.data,
+            scheme=config.tagging.scheme,
+            seed=config.seed,
+            rejected=rejected,
+            types=read_type_map(labels, "source") if labels is not None else None,
         )
 
     def load_other(

@@ -4,6 +4,10 @@ Batches hold as many rows of either domain. What is adapted are the head's hidde
 that its last layer sees: in the frozen-encoder case the head's hidden layers learn them, else the
 encoder does too. The parts that look at the domains stand beside the classifier while it trains,
 share its layers, and are thrown away.
+
+Where words are tagged, each word is a row to them, padding left out, and not each sentence by the
+mean of its words. The papers make alike the very vectors that the last layer decides on, and here
+it decides word by word: sentences' means may agree while the words' vectors do not.
 """
 
 from __future__ import annotations
@@ -12,26 +16,27 @@ import abc
 import dataclasses
 import functools
 import math
-from typing import Any
+from typing import Any, cast
 
 import keras
 import numpy as np
 
 from tfhub_transfer.config import EPOCHS, Config
 from tfhub_transfer.data.examples import Dataset, Examples
+from tfhub_transfer.data.tagged_examples import TaggedDataset, TaggedExamples
+from tfhub_transfer.data.tagged_target import read_tagged_target
 from tfhub_transfer.data.target_domain import TargetDomain, read_target
-from tfhub_transfer.progress import progress
+from tfhub_transfer.heads.crf import CRF
 from tfhub_transfer.registry import STRATEGIES
 from tfhub_transfer.training.classifier import Classifier
 from tfhub_transfer.training.domain_losses import Coral, DomainAdversarial, OnSource, packed
+from tfhub_transfer.training.domain_measures import Measured, measured, measured_words
 from tfhub_transfer.training.domain_order import DomainOrder
 from tfhub_transfer.training.gradient_reversal import GradientReversal
 from tfhub_transfer.training.objective import Objective
 from tfhub_transfer.training.strategy import Outcome, Strategy
 
 __all__ = ["Dann", "DeepCoral"]
-
-_TEXTS_AT_ONCE = 1024
 
 
 class _Adaptation(Strategy):
@@ -50,7 +55,10 @@ class _Adaptation(Strategy):
         """Train the classifier as `adaptation.student` would, on both domains."""
         config, asked = _of_student(self.config), self.config.adaptation
         column, sources = data.train.column, len(data.train.column)
-        target = read_target(config, data, column)
+        if isinstance(data, TaggedDataset):
+            target = read_tagged_target(config, data, column)
+        else:
+            target = read_target(config, data, column)
         train = target.texts.after(data.train)
         objective = self._objective(classifier, data, sources)
         order = objective.order(train, len(data.labels), balance=config.data.balance)
@@ -72,11 +80,12 @@ class _Adaptation(Strategy):
         """Return a head's layers with the outputs that the loss between the domains is taken of.
 
         Args:
-            network: float32[B, D] to probabilities, float32[B, C].
+            network: float32[B, D] to probabilities, float32[B, C]; of words float32[B, W, D] to
+                float32[B, R, C], the words' logits in the last W rows.
             steps: of the whole training.
 
         Returns:
-            float32[B, D] to float32[B, C + K], the probabilities first.
+            The same to float32[B, C + K], of words to float32[B, R, C + K], the head's own first.
         """
 
     @abc.abstractmethod
@@ -93,8 +102,11 @@ class _Adaptation(Strategy):
         classes, column = len(data.labels), data.train.column
 
         def targets(examples: Examples, positions: np.ndarray) -> np.ndarray:
+            truth = examples.targets(classes, positions)
+            if examples.sequences:
+                return truth  # in which the target's words are marked already
             of_target = (examples.rows[positions] >= sources) & (examples.column is column)
-            return packed(examples.targets(classes, positions), of_target)
+            return packed(truth, of_target)
 
         return Objective(
             self.loss(classifier.head.loss(), classes),
@@ -117,9 +129,10 @@ class _Adaptation(Strategy):
         found = []
         for name, examples in parts.items():
             if examples is not None:
-                accuracy, as_target = _tested(adapted, outcome, examples, len(data.labels))
-                told |= {f"{name}_accuracy": accuracy, f"{name}_test_rows": len(examples)}
-                found.append(as_target if name == "target" else 1.0 - as_target)
+                came = _tested(adapted, outcome, examples, data)
+                told |= {f"{name}_{key}": value for key, value in came.measures.items()}
+                told[f"{name}_test_rows"] = len(examples)
+                found.append(came.as_target if name == "target" else 1.0 - came.as_target)
         if len(found) == len(parts) and self.tells_domains:
             # of both alike, however many rows there are of each
             told["domain_accuracy"] = sum(found) / len(found)
@@ -136,13 +149,13 @@ class Dann(_Adaptation):
     tells_domains = True
 
     def network(self, network: keras.Model, steps: int) -> keras.Model:
-        """Return probabilities and after them the logit that the text is of the target."""
+        """Return the head's outputs and after them the logit that a row is of the target."""
         asked = self.config.adaptation
-        vector, features, probabilities = _opened(network)
+        features = _features(network)
         reversal = GradientReversal(steps, asked.weight, name="reversal")
         hidden = keras.layers.Dense(asked.hidden, activation="relu", name="domain_hidden")
         logit = keras.layers.Dense(1, dtype="float32", name="domain")
-        return _both(vector, probabilities, logit(hidden(reversal(features))))
+        return _both(network, logit(hidden(reversal(features))))
 
     def loss(self, inner: keras.losses.Loss, classes: int) -> keras.losses.Loss:
         """Return the head's loss on the source and the domain classifier's on both."""
@@ -157,28 +170,28 @@ class DeepCoral(_Adaptation):
     """Features whose covariances are alike: Sun and Saenko 2016 (arXiv 1607.01719)."""
 
     def network(self, network: keras.Model, steps: int) -> keras.Model:
-        """Return probabilities and after them the features."""
-        vector, features, probabilities = _opened(network)
-        return _both(vector, probabilities, features)
+        """Return the head's outputs and after them the features."""
+        return _both(network, _features(network))
 
     def loss(self, inner: keras.losses.Loss, classes: int) -> keras.losses.Loss:
         """Return the head's loss on the source and the distance between the domains."""
         return Coral(inner, classes, self.config.adaptation.weight)
 
 
-def _opened(network: keras.Model) -> tuple[Any, Any, Any]:
-    """Return a head's input, the features that its last layer sees, and its output, all anew."""
-    vector = keras.Input(network.input_shape[1:], name="vector")
-    *below, dropout, last = network.layers
-    features = vector
-    for layer in below:
-        features = layer(features)
-    return vector, features, last(dropout(features))
+def _features(network: keras.Model) -> Any:
+    """Return what a head's last layer sees but for dropout, float32[B, d] or float32[B, W, d]."""
+    return network.get_layer("dropout").input
 
 
-def _both(vector: Any, probabilities: Any, further: Any) -> keras.Model:
-    outputs = keras.layers.Concatenate(name="both")([probabilities, further])
-    return keras.Model(vector, outputs, name="head")
+def _both(network: keras.Model, further: Any) -> keras.Model:
+    """Return a head's layers with further outputs, float32[B, K] or float32[B, W, K]."""
+    own = network.outputs[0]
+    if any(isinstance(layer, CRF) for layer in network.layers):
+        # its own scores stand above the words'
+        rows = own.shape[-1] + 2
+        further = keras.layers.ZeroPadding1D((rows, 0), name="below_scores")(further)
+    outputs = keras.layers.Concatenate(name="both")([own, further])
+    return keras.Model(network.inputs[0], outputs, name="head")
 
 
 def _of_student(config: Config) -> Config:
@@ -189,33 +202,29 @@ def _of_student(config: Config) -> Config:
 
 
 def _tested(
-    adapted: Classifier, outcome: Outcome, examples: Examples, classes: int
-) -> tuple[float, float]:
-    """Return the accuracy of the labels, and the share of rows that are taken for the target's."""
-    (accuracy,) = adapted.head.metrics()
-    as_target = done = 0
-    with progress("Measuring", "texts", len(examples)) as advance:
-        for said in adapted.predict(examples.batches(_TEXTS_AT_ONCE), outcome.encode):
-            positions = np.arange(done, done + len(said))
-            accuracy.update_state(examples.targets(classes, positions), said[:, :classes])
-            as_target += int((said[:, classes] > 0).sum())
-            done += len(said)
-            advance(len(said))
-    return float(accuracy.result()), as_target / done
+    adapted: Classifier, outcome: Outcome, examples: Examples, data: Dataset
+) -> Measured:
+    if isinstance(data, TaggedDataset):
+        sentences = cast(TaggedExamples, examples)
+        return measured_words(adapted, outcome.encode, sentences, data)
+    return measured(adapted, outcome.encode, examples, data)
 
 
 def _notes(told: dict[str, Any], target: TargetDomain) -> list[str]:
     """Return what a person should read."""
     notes = [f"The model was adapted to {target.name}, whose labels it did not see.", *target.notes]
-    if "target_accuracy" in told:
+    by_word = "source_f1" in told
+    key, measure = ("f1", "Entity F1") if by_word else ("accuracy", "Accuracy")
+    if f"target_{key}" in told:
         notes.append(
-            f"Accuracy on {told['target_test_rows']:,} test rows of {target.name}: "
-            f"{told['target_accuracy']:.3f}; on the {told['source_test_rows']:,} of the source: "
-            f"{told['source_accuracy']:.3f}."
+            f"{measure} on {told['target_test_rows']:,} test rows of {target.name}: "
+            f"{told[f'target_{key}']:.3f}; on the {told['source_test_rows']:,} of the source: "
+            f"{told[f'source_{key}']:.3f}."
         )
     if "domain_accuracy" in told:
+        rows = "words" if by_word else "rows"
         notes.append(
-            f"The domain classifier, which was thrown away, tells the domains of those rows apart "
-            f"with accuracy {told['domain_accuracy']:.3f}; 0.5 is chance."
+            f"The domain classifier, which was thrown away, tells the domains of those {rows} "
+            f"apart with accuracy {told['domain_accuracy']:.3f}; 0.5 is chance."
         )
     return notes
