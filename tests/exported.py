@@ -8,13 +8,16 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from tests.encoders.tiny import EMBEDDING_WIDTH, write_text_embedding
+from tests.encoders.tiny import EMBEDDING_WIDTH, write_bert, write_text_embedding
+from tfhub_transfer.artifact.answerer import save_answerer
 from tfhub_transfer.artifact.signatures import save_classifier
 from tfhub_transfer.artifact.tagger import save_tagger
-from tfhub_transfer.config import HeadConfig, TaggingConfig
+from tfhub_transfer.config import HeadConfig, SpanConfig, TaggingConfig
 from tfhub_transfer.encoders.layer import HubLayer
 from tfhub_transfer.heads.classification import ClassificationHead
+from tfhub_transfer.heads.span import SpanHead
 from tfhub_transfer.heads.tagging import TaggingHead
+from tfhub_transfer.training.classifier import Classifier
 
 TAGS = ("O", "B-city", "I-city", "B-person", "I-person")
 
@@ -75,3 +78,30 @@ def write_tagger(
     save_tagger(layer, head, network, directory)
     keras.utils.clear_session(free_memory=False)
     return layer, head, network
+
+
+def write_answerer(
+    directory: Path, *, no_answer: float | None = None, n_best: int = 3, seed: int = 0
+) -> Classifier:
+    """Write an exported model of answers to `directory`, and return what it was made of.
+
+    Args:
+        directory: a new one, as `NAME/1`; its parents are made.
+        no_answer: the difference of logits from which on there is none.
+        n_best: answers besides the best.
+        seed: of the weights.
+    """
+    head = SpanHead(
+        HeadConfig(hidden=(8,)),
+        ("answer", "no answer"),
+        span=SpanConfig(n_best=n_best),
+        no_answer=no_answer,
+    )
+    path = write_bert(directory.parent / f".encoder-{directory.name}")
+    layer = HubLayer(path, output=head.reads, words=head.splitting, name="encoder")
+    network = head.network(layer.width)
+    draw = np.random.default_rng(seed)
+    network.set_weights([draw.normal(0.0, 1.0, each.shape) for each in network.get_weights()])
+    save_answerer(layer, head, network, directory)
+    keras.utils.clear_session(free_memory=False)
+    return Classifier(head, layer, network)

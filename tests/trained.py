@@ -13,8 +13,18 @@ from typing import Any
 import pytest
 
 from tests import tagged
-from tfhub_transfer.config import Config, DataConfig, EvaluationConfig, HeadConfig, TrainingConfig
-from tfhub_transfer.evaluation import classification, tagging
+from tests.data.asked import numbered, unanswered, write_squad
+from tests.encoders.tiny import write_bert
+from tfhub_transfer.config import (
+    Config,
+    DataConfig,
+    EncoderConfig,
+    EvaluationConfig,
+    HeadConfig,
+    TrainingConfig,
+)
+from tfhub_transfer.encoders.resolve import resolve
+from tfhub_transfer.evaluation import answering, classification, tagging
 from tfhub_transfer.evaluation.experiment import run_experiment
 from tfhub_transfer.runs import Run
 
@@ -62,6 +72,7 @@ def without_report() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(classification, "write_report", lambda run, **_: None)
         patch.setattr(tagging, "write_report", lambda run, page: None)
+        patch.setattr(answering, "write_report", lambda run, page: None)
         yield
 
 
@@ -142,3 +153,29 @@ def tagger_run(root: Path) -> Run:
 def joint_run(root: Path) -> Run:
     """Return the same with a CRF and intents, in the scheme IOBES; not to be written to."""
     return _joint_run(root)
+
+
+@functools.cache
+def _answerer_run(root: Path) -> Run:
+    source = write_squad(root / "questions.json", *numbered(20), *unanswered(20))
+    with without_report():
+        return run_experiment(
+            Config(
+                task="span",
+                run=str(root / "answerer-run"),
+                data=DataConfig(source=str(source)),
+                encoder=EncoderConfig(str(write_bert(root / "answerer-encoder"))),
+                training=TrainingConfig(epochs=6, batch_size=8, learning_rate=0.05),
+                evaluation=EvaluationConfig(bootstrap=10, baselines=()),
+            )
+        )
+
+
+def answerer_run(root: Path) -> Run:
+    """Return a run that answers questions, of which some have no answer; not to be written to.
+
+    For tests, not for fixtures of more than one: these make the encoder known to another cache.
+    """
+    run = _answerer_run(root)
+    resolve(str(root / "answerer-encoder"))
+    return run

@@ -1,4 +1,4 @@
-"""`python -m tfhub_transfer.predict`: a trained run labels new text, in a stream."""
+"""`python -m tfhub_transfer.predict`: a trained run labels new text, or answers questions."""
 
 from __future__ import annotations
 
@@ -20,9 +20,12 @@ class PredictConfig:
         output: a file, or `-` for standard output.
         input_format: when the suffix does not tell; standard input is `lines`.
         output_format: of what is written; when not given, `csv` for a `.csv` file, else `jsonl`.
-            Of a tagger, CSV has the entities as JSON in one column, and JSONL the words too.
+            Of a tagger, CSV has the entities as JSON in one column, and JSONL the words too. Of a
+            model of answers, CSV has the best, and JSONL the others too.
         text_column: the column of texts in CSV, TSV and JSONL; that of the run's own data when
             not given.
+        question_column: that of questions, where the run answers them; `question` when not given.
+        context_column: that of the texts they are asked on; `context` when not given.
         batch_size: texts labelled together; with 1 each line is answered as it comes.
     """
 
@@ -32,6 +35,8 @@ class PredictConfig:
     input_format: Literal["lines", "csv", "tsv", "jsonl"] | None = None
     output_format: Literal["jsonl", "csv"] | None = None
     text_column: str | None = None
+    question_column: str | None = None
+    context_column: str | None = None
     batch_size: int = 256
 
 

@@ -91,6 +91,7 @@ EXPORTS = Registry(
     {
         "classification": "tfhub_transfer.artifact.classification:ClassificationExport",
         "tagging": "tfhub_transfer.artifact.tagging:TaggingExport",
+        "span": "tfhub_transfer.artifact.answering:AnsweringExport",
     },
 )
 
@@ -99,6 +100,7 @@ LABELLERS = Registry(
     {
         "classification": "tfhub_transfer.evaluation.labellers:TextLabeller",
         "tagging": "tfhub_transfer.evaluation.labellers:WordLabeller",
+        "span": "tfhub_transfer.evaluation.labellers:AnswerLabeller",
     },
 )
 

@@ -76,3 +76,16 @@ def test_what_tensorflow_serving_would_refuse_is_not_written(tmp_path):
     with pytest.raises(ArtifactError, match=r"one at least. Received: none"):
         write_warm_up(tmp_path, [], name="mood")
     assert not list(tmp_path.iterdir())
+
+
+def test_questions_go_with_their_contexts(tmp_path):
+    pairs = [(f"who {count}", text) for count, text in enumerate(TEXTS)]
+    assert write_warm_up(tmp_path, pairs, name="facts", second="n_best", sizes=(1, 4)) == 8
+    for log, size in zip(logs(tmp_path), [1] * 4 + [4] * 4, strict=True):
+        inputs = log.predict_log.request.inputs
+        columns = [tf.make_ndarray(inputs[name]).tolist() for name in ("question", "context")]
+        asked = [tuple(part.decode() for part in pair) for pair in zip(*columns, strict=True)]
+        assert len(asked) == size and set(asked) <= set(pairs)
+    alone = [log.predict_log.request.inputs["context"].string_val for log in logs(tmp_path)[:3]]
+    lengths = [len(text) for (text,) in alone]
+    assert lengths == sorted(lengths) and lengths[0] < lengths[2]

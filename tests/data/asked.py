@@ -42,6 +42,19 @@ def numbered(contexts: int, questions: int = 2, word: str = "item") -> list[dict
     return articles
 
 
+def unanswered(contexts: int) -> list[dict[str, Any]]:
+    """Return articles with questions that their context has no answer to."""
+    return [
+        article(
+            (
+                f"The box {number} is empty .",
+                [question(f"none-{number}", "Which animal is it?", is_impossible=True)],
+            )
+        )
+        for number in range(contexts)
+    ]
+
+
 def qamr_row(
     sentence: str,
     text: str,

@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pytest
 
-from tests.data.asked import article, numbered, question, write_squad
+from tests.data.asked import numbered, unanswered, write_squad
 from tests.encoders.tiny import write_bert
 from tfhub_transfer.config import (
     Config,
@@ -18,24 +18,12 @@ from tfhub_transfer.config import (
     TrainingConfig,
 )
 from tfhub_transfer.encoders.resolve import resolve
-from tfhub_transfer.errors import ConfigError
+from tfhub_transfer.errors import ConfigError, RunError
 from tfhub_transfer.evaluation.experiment import run_experiment
 from tfhub_transfer.evaluation.page import print_result
+from tfhub_transfer.evaluation.predictions import load_pairs, load_texts
 from tfhub_transfer.evaluation.scoring import score_run
 from tfhub_transfer.heads.raw_words import word_offsets
-
-
-def unanswered(contexts: int) -> list:
-    """Return articles with questions that their context has no answer to."""
-    return [
-        article(
-            (
-                f"The box {number} is empty .",
-                [question(f"none-{number}", "Which animal is it?", is_impossible=True)],
-            )
-        )
-        for number in range(contexts)
-    ]
 
 
 def settings(run, source, encoder, **training) -> Config:
@@ -90,6 +78,14 @@ def test_the_report_marks_answers_in_their_contexts(run, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "120")
     print_result(run.load_metrics(), run.report_file)
     assert "TF-IDF window" in capsys.readouterr().out
+
+
+def test_validation_questions_are_kept_with_their_contexts(run):
+    pairs = load_pairs(run)
+    assert pairs and all(question.endswith("?") for question, _ in pairs)
+    assert {context.split()[0] for _, context in pairs} <= {"This", "The"}
+    with pytest.raises(RunError, match=r"should be a list of texts.*Received: "):
+        load_texts(run)
 
 
 def test_an_encoder_that_moves(encoder, tmp_path):

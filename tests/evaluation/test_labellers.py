@@ -7,7 +7,8 @@ import json
 
 import pytest
 
-from tests.trained import joint_run, tagger_run
+from tests.trained import answerer_run, joint_run, tagger_run
+from tfhub_transfer.errors import ConfigError, MissingColumnError
 from tfhub_transfer.evaluation import word_chunks
 from tfhub_transfer.evaluation.labelling import label_stream
 from tfhub_transfer.training.classifier import Classifier
@@ -79,3 +80,62 @@ def test_a_long_text_does_not_widen_the_others(tmp_path, tmp_path_factory, monke
     answers = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert [len(answer["words"]) for answer in answers] == [3, 300, *[3] * 5]
     assert [answer["entities"][0]["text"] for answer in answers[2:]] == ["Oslo"] * 5
+
+
+CONTEXT = "This is item 3 of the list and it has the colours red and blue ."
+ASKED = [
+    {"id": 7, "question": "Which colour 0 has item 3?", "context": CONTEXT, "answer": "red"},
+    {"id": 8, "question": "Which animal is it?", "context": "👩🏽‍🚀 The box 5 is empty ."},
+    {"id": 9, "question": "", "context": ""},
+]
+
+
+@pytest.fixture
+def answerer(tmp_path_factory):
+    return str(answerer_run(tmp_path_factory.getbasetemp()).path)
+
+
+def test_answers_with_their_places(answerer, tmp_path):
+    lines = [json.dumps(record, ensure_ascii=False) for record in ASKED]
+    (tmp_path / "in.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    assert label_stream(answerer, str(tmp_path / "in.jsonl"), str(tmp_path / "out.jsonl")) == 3
+    written = (tmp_path / "out.jsonl").read_text("utf-8").splitlines()
+    answers = [json.loads(line) for line in written]
+    assert answers[0]["input_answer"] == "red", "what the model says keeps its name"
+    for record, answer in zip(ASKED, answers, strict=True):
+        assert list(answer)[-5:] == ["answer", "score", "start", "end", "n_best"]
+        assert {**record, "answer": answer["answer"]}.items() <= answer.items()
+        assert {name: answer[name] for name in answer["n_best"][0]} == answer["n_best"][0]
+        for place, one in enumerate(answer["n_best"]):
+            if one["start"] >= 0:
+                assert record["context"][one["start"] : one["end"]] == one["answer"] != ""
+            else:
+                assert (place, one["answer"], one["end"]) == (0, "", -1)
+    assert len(answers[0]["n_best"]) == 6
+    assert answers[2]["n_best"] == [{"answer": "", "score": 1.0, "start": -1, "end": -1}]
+
+
+def test_csv_has_the_best_answer(answerer, tmp_path):
+    (tmp_path / "in.csv").write_text(f'q,passage\n"Which, then?","{CONTEXT}"\nwho,\n')
+    columns = {"question_column": "q", "context_column": "passage"}
+    label_stream(answerer, str(tmp_path / "in.csv"), str(tmp_path / "out.csv"), **columns)
+    with (tmp_path / "out.csv").open(newline="") as file:
+        first, second = csv.DictReader(file)
+    assert list(first) == ["q", "passage", "answer", "score", "start", "end"]
+    start, end = max(int(first["start"]), 0), max(int(first["end"]), 0)
+    assert CONTEXT[start:end] == first["answer"]
+    assert (second["answer"], second["start"], second["score"]) == ("", "-1", "1.000000")
+
+
+def test_what_a_run_takes_is_told(answerer, tmp_path, tmp_path_factory):
+    (tmp_path / "in.txt").write_text("Who?\n")
+    (tmp_path / "in.jsonl").write_text('{"question": "Who?"}\n')
+    with pytest.raises(ConfigError, match=r"takes a question and context\. .*Received: lines"):
+        label_stream(answerer, str(tmp_path / "in.txt"), "-")
+    with pytest.raises(MissingColumnError, match=r"'context' in row 1\. Give --context_column\."):
+        label_stream(answerer, str(tmp_path / "in.jsonl"), str(tmp_path / "out.jsonl"))
+    with pytest.raises(ConfigError, match=r"Accepted: --question_column, --context_column\. "):
+        label_stream(answerer, str(tmp_path / "in.jsonl"), "-", text_column="question")
+    tagger = str(tagger_run(tmp_path_factory.getbasetemp()).path)
+    with pytest.raises(ConfigError, match=r"takes a text\. .*Received: --context_column body"):
+        label_stream(tagger, str(tmp_path / "in.txt"), "-", context_column="body")

@@ -5,6 +5,7 @@ After Mitchell et al. 2019, Model Cards for Model Reporting, https://arxiv.org/a
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,8 +14,8 @@ from typing import Any
 
 import jinja2
 
-from tfhub_transfer.artifact.serving_files import SENTENCE
 from tfhub_transfer.evaluation.verdict import RIVALS, verdict
+from tfhub_transfer.registry import EXPORTS
 from tfhub_transfer.runs import atomic_path
 
 MOST_CLASSES = 30
@@ -98,7 +99,8 @@ def write_model_card(target: Path, card: ModelCard) -> None:
     }
     metrics, test = card.metrics, card.metrics["test"]
     splits = card.data_summary.get("splits", {})
-    ranked = sorted(test[_PARTS[metrics["task"]]].items(), key=lambda item: item[1]["f1"])
+    parts = test[_PARTS[metrics["task"]]] if metrics["task"] in _PARTS else {}
+    ranked = sorted(parts.items(), key=lambda item: item[1]["f1"])
     few = len(ranked) <= MOST_CLASSES
     text = environment.get_template(f"{metrics['task']}_card.md.j2").render(
         card=card,
@@ -107,12 +109,12 @@ def write_model_card(target: Path, card: ModelCard) -> None:
         splits=splits,
         verdict=verdict(metrics),
         languages=plain(", ".join(card.languages) or "not known"),
-        sentence=SENTENCE,
+        example=json.dumps(EXPORTS.load(metrics["task"]).example),
         counts=_counts(card),
         words=bool(splits) and all("words" in split for split in splits.values()),
         rows=[("This model", test)]
         + [(_name(key), row) for key, row in metrics.get("baselines", {}).items()],
-        classes=list(test[_PARTS[metrics["task"]]].items()) if few else ranked[:_WEAKEST],
+        classes=list(parts.items()) if few else ranked[:_WEAKEST],
         hidden=[] if few else ranked[_WEAKEST:],
         training=splits.get("train", {}).get("class_counts"),
     )

@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import tensorflow as tf
@@ -25,9 +25,30 @@ CLASSIFY = "tensorflow/serving/classify"
 DEFAULT_SIGNATURE = "serving_default"
 OF_EXAMPLES = "classify"
 OF_WORDS = "words"
+N_BEST = "n_best"
+OF_TEXTS = ("text",)
+OF_QUESTIONS = ("question", "context")
+"""The inputs of a model of answers, in the order in which an instance has them."""
 LABELS = "assets/labels.txt"
 INTENTS = "assets/intents.txt"
 WARM_UP = "assets.extra/tf_serving_warmup_requests"
+
+Text: TypeAlias = str | tuple[str, str]
+"""What a model is asked about: a text, or a question and its context."""
+Instance: TypeAlias = bytes | tuple[bytes, ...]
+"""The same in UTF-8, one string for each input; or a serialized tf.Example."""
+
+
+def as_instance(text: Text, errors: str = "strict") -> Instance:
+    """Return a text, or a question and its context, in UTF-8.
+
+    Args:
+        text: either.
+        errors: what is done about half a surrogate pair, as `str.encode` takes it.
+    """
+    if isinstance(text, str):
+        return text.encode("utf-8", errors)
+    return tuple(part.encode("utf-8", errors) for part in text)
 
 
 @dataclass(frozen=True)
@@ -35,16 +56,17 @@ class Signature:
     """A function that the model is asked for by name.
 
     Attributes:
-        name: `serving_default`; or `classify`, or `words` of a tagger.
+        name: `serving_default`; or `classify`, or `words` of a tagger, or `n_best` of a model of
+            answers.
         method: which of TensorFlow Serving's APIs it is for.
-        input: the alias of its one input, string[B].
+        inputs: the aliases of its inputs, string[B] each: one, or `OF_QUESTIONS`.
         outputs: the aliases of its outputs, each with B as its first axis.
         definition: as saved_model.pb has it.
     """
 
     name: str
     method: str
-    input: str
+    inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     definition: meta_graph_pb2.SignatureDef
 
@@ -111,12 +133,13 @@ class Predictor:
         return cls(path, tuple(labels), signatures, loaded, tuple(named))
 
     def run(
-        self, values: Sequence[bytes], signature: str = DEFAULT_SIGNATURE
+        self, values: Sequence[Instance], signature: str = DEFAULT_SIGNATURE
     ) -> dict[str, np.ndarray]:
         """Call a signature.
 
         Args:
-            values: texts in UTF-8, or serialized tf.Examples for `classify`.
+            values: texts in UTF-8, or serialized tf.Examples for `classify`; or where it has
+                several inputs a tuple of one text for each, in their order.
             signature: its name.
 
         Returns:
@@ -126,17 +149,25 @@ class Predictor:
             tf.errors.OpError: the graph refuses the values, as bytes that are no tf.Example.
         """
         function = self._loaded.signatures[signature]
-        texts = tf.constant(list(values), tf.string, shape=[len(values)])
-        outputs = function(**{self.signatures[signature].input: texts})
+        inputs = self.signatures[signature].inputs
+        columns = [values] if len(inputs) == 1 else zip(*values, strict=True)
+        columns = list(columns) or [()] * len(inputs)
+        outputs = function(
+            **{
+                name: tf.constant(list(column), tf.string, shape=[len(values)])
+                for name, column in zip(inputs, columns, strict=True)
+            }
+        )
         return {alias: tensor.numpy() for alias, tensor in outputs.items()}
 
-    def __call__(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
+    def __call__(self, texts: Sequence[Text]) -> dict[str, np.ndarray]:
         """Return what the signature `serving_default` says of B texts, each output [B, ...].
 
         A classifier's are label and score, [B], and probabilities float32[B, C]; a tagger's words,
-        tags, scores, starts and ends, [B, W], and those of its intents if it has any.
+        tags, scores, starts and ends, [B, W], and those of its intents if it has any. A model of
+        answers takes pairs of question and context, and gives answer, score, start and end, [B].
         """
-        return self.run([text.encode("utf-8") for text in texts])
+        return self.run([as_instance(text) for text in texts])
 
     def warm_up(self) -> int:
         """Replay the warm-up requests that lie with the model, so that the first client is quick.
@@ -153,7 +184,7 @@ class Predictor:
         count = 0
         try:
             for record in tf.data.TFRecordDataset(str(file)).as_numpy_iterator():
-                self.run(*_replayed(prediction_log_pb2.PredictionLog.FromString(record)))
+                self.run(*self._replayed(prediction_log_pb2.PredictionLog.FromString(record)))
                 count += 1
             if not count:
                 raise ValueError("no record in it")
@@ -163,31 +194,35 @@ class Predictor:
             ) from error
         return count
 
-
-def _replayed(log: prediction_log_pb2.PredictionLog) -> tuple[Sequence[bytes], str]:
-    """Return the values of a logged request, and the signature that it asks."""
-    kind = log.WhichOneof("log_type")
-    if kind == "classify_log":
-        request = log.classify_log.request
-        examples = request.input.example_list.examples
-        return [e.SerializeToString() for e in examples], request.model_spec.signature_name
-    if kind == "predict_log":
-        request = log.predict_log.request
-        (tensor,) = request.inputs.values()
-        return tensor.string_val, request.model_spec.signature_name or DEFAULT_SIGNATURE
-    raise ValueError(f"a {kind or 'record of no kind'} among them")
+    def _replayed(self, log: prediction_log_pb2.PredictionLog) -> tuple[Sequence[Instance], str]:
+        """Return the values of a logged request, and the signature that it asks."""
+        kind = log.WhichOneof("log_type")
+        if kind == "classify_log":
+            request = log.classify_log.request
+            examples = request.input.example_list.examples
+            return [e.SerializeToString() for e in examples], request.model_spec.signature_name
+        if kind == "predict_log":
+            request = log.predict_log.request
+            name = request.model_spec.signature_name or DEFAULT_SIGNATURE
+            inputs = self.signatures[name].inputs
+            if set(request.inputs) != set(inputs):
+                raise ValueError(f"inputs {sorted(request.inputs)} for {name}")
+            columns = [request.inputs[alias].string_val for alias in inputs]
+            return columns[0] if len(columns) == 1 else list(zip(*columns, strict=True)), name
+        raise ValueError(f"a {kind or 'record of no kind'} among them")
 
 
 def _signature(name: str, definition: meta_graph_pb2.SignatureDef) -> Signature:
-    inputs = dict(definition.inputs)
-    if len(inputs) != 1:
+    inputs = tuple(definition.inputs)
+    if set(inputs) == set(OF_QUESTIONS):
+        inputs = OF_QUESTIONS
+    elif len(inputs) != 1:
         raise ArtifactError(
-            f"A signature of an exported text model has one input, string[B]. "
-            f"Received: {name!r} with {sorted(inputs)}"
+            f"A signature of an exported text model has one input, string[B], or "
+            f"{' and '.join(OF_QUESTIONS)}. Received: {name!r} with {sorted(inputs)}"
         )
-    (alias,) = inputs
     outputs = tuple(sorted(definition.outputs))
-    return Signature(name, definition.method_name, alias, outputs, definition)
+    return Signature(name, definition.method_name, inputs, outputs, definition)
 
 
 def _version_hint(path: Path) -> str:

@@ -13,6 +13,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import jinja2
 from google.protobuf import text_format
@@ -43,6 +44,7 @@ def write_serving_files(
     version: int,
     serving_version: str,
     size_bytes: int,
+    example: Any = SENTENCE,
 ) -> tuple[Path, ...]:
     """Write `deploy/` with the server's settings, a compose file and a Kubernetes manifest.
 
@@ -56,6 +58,7 @@ def write_serving_files(
         version: the newest.
         serving_version: of TensorFlow Serving, as `2.19.1`; `2.19` means `2.19.0`.
         size_bytes: of the version, on disk.
+        example: an instance of a request, as JSON has it.
 
     Returns:
         The files that were kept.
@@ -65,7 +68,12 @@ def write_serving_files(
     """
     kept = []
     for file, content in _contents(
-        name, sizing, version=version, serving_version=serving_version, size_bytes=size_bytes
+        name,
+        sizing,
+        version=version,
+        serving_version=serving_version,
+        size_bytes=size_bytes,
+        example=example,
     ):
         target = directory / FOLDER / file
         ours_beside = target.with_name(f"{file}.new")
@@ -92,7 +100,13 @@ def kubernetes_name(name: str) -> str:
 
 
 def _contents(
-    name: str, sizing: BatchSizing, *, version: int, serving_version: str, size_bytes: int
+    name: str,
+    sizing: BatchSizing,
+    *,
+    version: int,
+    serving_version: str,
+    size_bytes: int,
+    example: Any,
 ) -> Iterator[tuple[str, str]]:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         raise ArtifactError(
@@ -126,7 +140,7 @@ def _contents(
         "memory": f"{-(-memory // (64 * _MEBIBYTE)) * 64:.0f}Mi",
         "storage": f"{1 + -(-5 * size_bytes // 2**30)}Gi",  # a few versions
         "healthcheck": _healthcheck(name),
-        "sentence": SENTENCE,
+        "body": json.dumps({"instances": [example]}),
     }
     for file in FILES:
         content = environment.get_template(f"{file}.j2").render(values)

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tfhub_transfer.artifact import warmup
+from tfhub_transfer.artifact.predictor import Text
 from tfhub_transfer.errors import ArtifactError
 from tfhub_transfer.progress import progress
 
@@ -93,8 +94,8 @@ class BatchSizing:
 
 
 def measure(
-    predict: Callable[[Sequence[str]], object],
-    texts: Sequence[str],
+    predict: Callable[[Sequence[Text]], object],
+    texts: Sequence[Text],
     *,
     seconds: float = _SECONDS,
     cores: int | None = None,
@@ -107,7 +108,7 @@ def measure(
 
     Args:
         predict: answers a batch of texts, as a `Predictor` does.
-        texts: real ones, of which every batch takes others.
+        texts: real ones, or pairs, of which every batch takes others.
         seconds: for all measurements together, about; one batch may take longer.
         cores: of the server; those that this process may use when not given.
         splitting: see `decide`.
@@ -173,7 +174,7 @@ def decide(
     )
 
 
-def _batches(texts: Sequence[str], size: int) -> list[list[str]]:
+def _batches(texts: Sequence[Text], size: int) -> list[list[Text]]:
     """Return batches that go through the texts in turn, from the beginning again at the end."""
     count = min(_MOST_CALLS, max(_FEWEST_CALLS, math.ceil(len(texts) / size)))
     return [
@@ -183,7 +184,7 @@ def _batches(texts: Sequence[str], size: int) -> list[list[str]]:
 
 
 def _time(
-    predict: Callable[[Sequence[str]], object], batches: Sequence[list[str]], seconds: float
+    predict: Callable[[Sequence[Text]], object], batches: Sequence[list[Text]], seconds: float
 ) -> list[float]:
     """Return the seconds that each call took."""
     took: list[float] = []

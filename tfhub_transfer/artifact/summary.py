@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from pathlib import Path
 
@@ -10,14 +11,13 @@ from rich.console import Console
 from tfhub_transfer.artifact.writer import Export
 from tfhub_transfer.registry import EXPORTS
 
-_EXAMPLE = '{"instances": ["a text of yours"]}'
-
 
 def print_export(export: Export) -> None:
     """Print what was written, what was measured on it, and how it is served."""
     console = Console()
     metrics = export.metrics
-    table = EXPORTS.load(metrics["task"]).table(metrics)
+    task = EXPORTS.load(metrics["task"])
+    table = task.table(metrics)
     table.title, table.title_justify = f"{metrics['name']}, version {metrics['version']}", "left"
     console.print(table)
     size, parity = metrics["size"], metrics["parity"]
@@ -40,7 +40,7 @@ def print_export(export: Export) -> None:
     console.print(
         f"\nnext: python -m tfhub_transfer.serve --model_name {metrics['name']} "
         f"--model_base_path {base}\n"
-        f"      curl -d '{_EXAMPLE}' {url}\n"
+        f"      curl -d '{json.dumps({'instances': [task.example]})}' {url}\n"
         f"      {_deployment(export.path.parent)} has the files for TensorFlow Serving itself",
         markup=False,
         highlight=False,

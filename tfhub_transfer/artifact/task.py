@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 from rich.table import Table
 
+from tfhub_transfer.artifact.predictor import Text
+from tfhub_transfer.artifact.serving_files import SENTENCE
 from tfhub_transfer.artifact.settings import ExportConfig
 from tfhub_transfer.artifact.verification import Expected
 from tfhub_transfer.runs import Run
@@ -28,7 +30,8 @@ class TaskExport(abc.ABC):
         second: the signature beside `serving_default`.
         splitting: whether servers may compute the texts of one request in parts. TensorFlow Serving
             puts parts together that have one shape, and crashes on others (`tensor::Concat`).
-        texts: of the validation split; what warms up, is measured and compared.
+        example: an instance of a request, of nobody's data, for those who call the model first.
+        texts: of the validation split, maybe pairs; what warms up, is measured and compared.
 
     Raises:
         TransferError: the run's files are missing, or the settings ask for what this task has not.
@@ -36,7 +39,8 @@ class TaskExport(abc.ABC):
 
     second: ClassVar[str]
     splitting: ClassVar[bool] = True
-    texts: tuple[str, ...]
+    example: ClassVar[Any] = SENTENCE
+    texts: Sequence[Text]
 
     def __init__(self, run: Run, config: ExportConfig):
         self.run, self.config = run, config

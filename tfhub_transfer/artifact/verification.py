@@ -1,9 +1,9 @@
 """The check that what was written answers as what was trained.
 
 `python -m tfhub_transfer.artifact.verification DIR` reads questions from standard input, a JSON
-list of objects with `signature`, `texts` and `outputs`, and writes the artifact's answers as JSON
-to standard output: the process has nothing in memory of the one that wrote the artifact, and
-imports no Keras.
+list of objects with `signature`, `texts` (or pairs of them) and `outputs`, and writes the
+artifact's answers as JSON to standard output: the process has nothing in memory of the one that
+wrote the artifact, and imports no Keras.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ class Expected:
 
     Attributes:
         signature: of the artifact, that should say the same.
-        texts: B of them.
-        outputs: numbers [B, ...] by the name of the signature's output.
-        ties: the share of numbers that may differ by more than `TOLERANCE`, where rounding decides
+        texts: B of them, or pairs of question and context.
+        outputs: numbers or strings, [B, ...], by the name of the signature's output.
+        ties: the share of values that may differ by more than `TOLERANCE`, where rounding decides
             which of two things that are as good as each other is the answer.
     """
 
     signature: str
-    texts: Sequence[str]
+    texts: Sequence[str | tuple[str, str]]
     outputs: Mapping[str, np.ndarray]
     ties: float = 0.0
 
@@ -94,9 +94,9 @@ def verify(version: Path, expected: Sequence[Expected]) -> float:
     largest = 0.0
     for one, answers in zip(expected, json.loads(process.stdout), strict=True):
         for name, values in one.outputs.items():
-            found = np.asarray(answers[name])
-            same_shape = found.shape == values.shape
-            difference = np.abs(found - values) if same_shape else np.full(values.shape, np.inf)
+            kind = object if values.dtype == object else None
+            found = np.asarray(answers[name], kind)
+            difference = _difference(found, values)
             close = difference <= TOLERANCE  # NaN compares false
             if 1 - close.mean() > one.ties:
                 by_text = np.nan_to_num(difference, nan=np.inf).reshape(len(values), -1).max(axis=1)
@@ -104,28 +104,50 @@ def verify(version: Path, expected: Sequence[Expected]) -> float:
                 raise ArtifactError(
                     f"The artifact that was written answers otherwise than the trained model: "
                     f"{name} should agree to {TOLERANCE:g} on {len(one.texts)} texts. Received: a "
-                    f"difference of {by_text[worst]:g} on {one.texts[worst][:80]!r}"
+                    f"difference of {by_text[worst]:g} on {_quoted(one.texts[worst])}"
                 )
             largest = max(largest, float(difference[close].max()))
     return largest
+
+
+def _difference(found: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return float64 in the shape of `values`; infinite for other strings and other shapes."""
+    if found.shape != values.shape:
+        return np.full(values.shape, np.inf)
+    if values.dtype == object:
+        return np.where(found == values, 0.0, np.inf)
+    return np.abs(found - values)
+
+
+def _quoted(text: str | tuple[str, str]) -> str:
+    parts = [text] if isinstance(text, str) else text
+    return " on ".join(repr(part[:80]) for part in parts)
 
 
 def main() -> None:
     """Answer what stands on standard input with the artifact that the argument names."""
     import tensorflow as tf
 
-    from tfhub_transfer.artifact.predictor import CLASSIFY, Predictor
+    from tfhub_transfer.artifact.predictor import CLASSIFY, Predictor, as_instance
 
     questions = json.load(sys.stdin)
     predictor = Predictor.load(sys.argv[1])
     answers: list[dict[str, Any]] = []
     for question in questions:
-        signature, values = question["signature"], [t.encode("utf-8") for t in question["texts"]]
+        signature, values = question["signature"], [as_instance(t) for t in question["texts"]]
         if predictor.signatures[signature].method == CLASSIFY:
             values = [_example(tf, text) for text in values]
         outputs = predictor.run(values, signature)
-        answers.append({name: outputs[name].tolist() for name in question["outputs"]})
+        answers.append({name: _plain(outputs[name]) for name in question["outputs"]})
     json.dump(answers, sys.stdout)
+
+
+def _plain(values: np.ndarray) -> Any:
+    """Return an array as JSON has it."""
+    if values.dtype == object:
+        texts = [one.decode("utf-8") for one in values.ravel()]
+        values = np.array(texts, object).reshape(values.shape)
+    return values.tolist()
 
 
 def _example(tf: Any, text: bytes) -> bytes:

@@ -19,7 +19,16 @@ from tensorflow_serving.apis import (
     prediction_log_pb2,
 )
 
-from tfhub_transfer.artifact.predictor import DEFAULT_SIGNATURE, OF_EXAMPLES, WARM_UP
+from tfhub_transfer.artifact.predictor import (
+    DEFAULT_SIGNATURE,
+    OF_EXAMPLES,
+    OF_QUESTIONS,
+    OF_TEXTS,
+    WARM_UP,
+    Instance,
+    Text,
+    as_instance,
+)
 from tfhub_transfer.errors import ArtifactError
 from tfhub_transfer.runs import atomic_path
 
@@ -33,7 +42,7 @@ _LENGTHS = (0.05, 0.5, 0.95)
 
 def write_warm_up(
     version: Path,
-    texts: Sequence[str],
+    texts: Sequence[Text],
     *,
     name: str,
     second: str = OF_EXAMPLES,
@@ -46,7 +55,8 @@ def write_warm_up(
 
     Args:
         version: the directory of the artifact.
-        texts: real ones; the requests take a few short, median and long ones.
+        texts: real ones, or questions with their contexts; the requests take a few short, median
+            and long ones.
         name: of the model.
         second: the signature that is asked beside `serving_default`.
         sizes: texts in a request. A server that batches refuses to load a version whose warm-up
@@ -73,7 +83,7 @@ def write_warm_up(
 
 
 def _requests(
-    texts: Sequence[str], size: int, name: str, second: str
+    texts: Sequence[Text], size: int, name: str, second: str
 ) -> Iterator[prediction_log_pb2.PredictionLog]:
     for length in _LENGTHS:
         yield _predict(_of_length(texts, size, length), name, DEFAULT_SIGNATURE)
@@ -81,26 +91,37 @@ def _requests(
     yield _classify(median, name) if second == OF_EXAMPLES else _predict(median, name, second)
 
 
-def _of_length(texts: Sequence[str], size: int, length: float) -> list[bytes]:
+def _of_length(texts: Sequence[Text], size: int, length: float) -> list[Instance]:
     """Return `size` texts around a quantile of length, shorter ones first; repeated where few."""
     # a text may hold half a surrogate pair, which UTF-8 has no form for
-    ordered = sorted({text.encode("utf-8", "replace") for text in texts}, key=lambda t: (len(t), t))
+    found = {as_instance(text, "replace") for text in texts}
+    ordered = sorted(found, key=lambda instance: (_bytes(instance), instance))
     middle = round(length * (len(ordered) - 1))
     start = int(np.clip(middle - size // 2, 0, max(0, len(ordered) - size)))
-    found = ordered[start : start + size]
-    return [found[index % len(found)] for index in range(size)]
+    chosen = ordered[start : start + size]
+    return [chosen[index % len(chosen)] for index in range(size)]
 
 
-def _predict(texts: list[bytes], name: str, signature: str) -> prediction_log_pb2.PredictionLog:
+def _bytes(instance: Instance) -> int:
+    return len(instance) if isinstance(instance, bytes) else sum(map(len, instance))
+
+
+def _predict(texts: list[Instance], name: str, signature: str) -> prediction_log_pb2.PredictionLog:
+    columns = {OF_TEXTS[0]: texts}
+    if isinstance(texts[0], tuple):
+        columns = dict(zip(OF_QUESTIONS, map(list, zip(*texts, strict=True)), strict=True))
     request = predict_pb2.PredictRequest(
         model_spec=model_pb2.ModelSpec(name=name, signature_name=signature),
-        inputs={"text": tf.make_tensor_proto(texts, tf.string, [len(texts)])},
+        inputs={
+            alias: tf.make_tensor_proto(column, tf.string, [len(texts)])
+            for alias, column in columns.items()
+        },
     )
     log = prediction_log_pb2.PredictLog(request=request)
     return prediction_log_pb2.PredictionLog(predict_log=log)
 
 
-def _classify(texts: list[bytes], name: str) -> prediction_log_pb2.PredictionLog:
+def _classify(texts: list[Instance], name: str) -> prediction_log_pb2.PredictionLog:
     examples = [
         tf.train.Example(
             features=tf.train.Features(

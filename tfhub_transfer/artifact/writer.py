@@ -117,6 +117,7 @@ def export_run(config: ExportConfig) -> Export:
             name,
             sizing,
             version=number,
+            example=task.example,
             serving_version=config.serving_version,
             size_bytes=metrics["size"]["bytes"],
         )

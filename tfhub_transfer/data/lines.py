@@ -6,7 +6,7 @@ import csv
 import itertools
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal, TextIO
 
 from tfhub_transfer.errors import DataError, MissingColumnError, UnreadableFileError
@@ -21,37 +21,34 @@ FORMATS: dict[str, Format] = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", "
 def read_records(
     stream: TextIO, format: Format, text_column: str, name: str
 ) -> Iterator[tuple[dict[str, Any], str]]:
-    """Yield each record and its text.
+    """Yield each record and its text; see `read_columns`."""
+    columns = {"text_column": text_column}
+    for record, (text,) in read_columns(stream, format, columns, name):
+        yield record, text
+
+
+def read_columns(
+    stream: TextIO, format: Format, columns: Mapping[str, str], name: str
+) -> Iterator[tuple[dict[str, Any], list[str]]]:
+    """Yield each record and its texts, one of each column.
 
     Args:
         stream: read once, a line or a row at a time.
-        format: `lines` takes each line as a text; the others have a column of texts.
-        text_column: its name.
+        format: `lines` takes each line as a text; the others have columns of texts.
+        columns: their names by the setting that names them; that of lines is `text`.
         name: of the file, for error texts.
 
     Raises:
-        MissingColumnError: there is no such column.
+        MissingColumnError: there is no column of such a name.
         UnreadableFileError: a row cannot be decoded or parsed; the text says which.
     """
     row = 0
     try:
         for row, record in enumerate(_records(stream, format, name), start=1):
-            if text_column not in record:
-                raise MissingColumnError(
-                    f"{name} has no column {text_column!r} in row {row}. Give --text_column. "
-                    f"Accepted: {', '.join(map(repr, record))}. Received: {text_column!r}"
-                )
-            text = record[text_column]
-            if not isinstance(text, str):
-                raise DataError(
-                    f"{name}, row {row}: the text should be a string. Received: {text!r}"
-                )
-            if _LONE_SURROGATE.search(text):
-                raise UnreadableFileError(
-                    f"{name}, row {row}: the text has half a surrogate pair, which is no "
-                    f"character. Received: {text[:60]!a}"
-                )
-            yield record, text
+            yield record, [
+                _text(record, column, setting, name, row)
+                for setting, column in columns.items()
+            ]
     except UnicodeDecodeError as error:
         raise UnreadableFileError(
             f"{name} is not UTF-8 after row {row}: {error.reason}. "
@@ -66,6 +63,23 @@ def batched(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
     iterator = iter(items)
     while batch := list(itertools.islice(iterator, size)):
         yield batch
+
+
+def _text(record: dict[str, Any], column: str, setting: str, name: str, row: int) -> str:
+    if column not in record:
+        raise MissingColumnError(
+            f"{name} has no column {column!r} in row {row}. Give --{setting}. "
+            f"Accepted: {', '.join(map(repr, record))}. Received: {column!r}"
+        )
+    text, what = record[column], setting.removesuffix("_column")
+    if not isinstance(text, str):
+        raise DataError(f"{name}, row {row}: the {what} should be a string. Received: {text!r}")
+    if _LONE_SURROGATE.search(text):
+        raise UnreadableFileError(
+            f"{name}, row {row}: the {what} has half a surrogate pair, which is no character. "
+            f"Received: {text[:60]!a}"
+        )
+    return text
 
 
 def _records(stream: TextIO, format: Format, name: str) -> Iterator[dict[str, Any]]:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from rich.table import Table
 
 from tfhub_transfer.config import DataConfig
@@ -16,6 +15,7 @@ from tfhub_transfer.data.questions import QuestionDataset, load_answered, load_q
 from tfhub_transfer.data.splits import LabelledExamples
 from tfhub_transfer.evaluation.answering_report import answer_table, worst_answers, write_report
 from tfhub_transfer.evaluation.answers import answer_metrics, best_threshold
+from tfhub_transfer.evaluation.located import Answer, answers_to, words_about
 from tfhub_transfer.evaluation.page import Page
 from tfhub_transfer.evaluation.span_baseline import SpanBaseline
 from tfhub_transfer.evaluation.task import Encode, Task
@@ -25,26 +25,7 @@ from tfhub_transfer.progress import progress
 from tfhub_transfer.runs import Run
 from tfhub_transfer.training.classifier import Classifier
 
-__all__ = ["Answer", "Answering"]
-
-
-@dataclasses.dataclass(frozen=True)
-class Answer:
-    """What a model says to a question.
-
-    Attributes:
-        text: of the context; empty for no answer.
-        start: its first character in the context, -1 for no answer.
-        end: one past its last, -1 for no answer.
-        score: how probable it is, among all answers and none.
-        no_answer: by how much the logit of none is above that of the best text.
-    """
-
-    text: str
-    start: int
-    end: int
-    score: float
-    no_answer: float
+__all__ = ["Answering"]
 
 
 class Answering(Task):
@@ -91,20 +72,14 @@ class Answering(Task):
         self, classifier: Classifier, rows: LabelledExamples, encode: Encode | None = None
     ) -> list[Answer]:
         """Return the answer to each question."""
-        examples, head = rows.examples, classifier.head
+        examples = rows.examples
         answers: list[Any] = [None] * len(examples)
-        # words are a little more than spaces, for marks are words
-        sizes = np.array([2 * text.count(" ") + 1 for text in examples.contexts()])
+        sizes = np.array([words_about(text) for text in examples.contexts()])
         with progress("Answering", "questions", len(examples)) as advance:
             for chunk in word_chunks(sizes):
-                pairs = examples.encodable(chunk)
-                places = word_offsets([context for _, context in pairs], head.splitting)
-                (outputs,) = classifier.predict([pairs], encode)
-                lengths = tf.constant([len(words) for words in places], tf.int32)
-                found = [part.numpy() for part in head.decide(tf.constant(outputs), lengths)]
-                for place, row in enumerate(chunk.tolist()):
-                    told = [part[place] for part in found]
-                    answers[row] = _answer(pairs[place][1], places[place], *told)
+                several = answers_to(classifier, examples.encodable(chunk), encode)
+                for row, (best, *_) in zip(chunk.tolist(), several, strict=True):
+                    answers[row] = best
                 advance(len(chunk))
         return answers
 
@@ -140,18 +115,3 @@ class Answering(Task):
     def table(metrics: Mapping[str, Any]) -> Table:
         """Return the terminal's form of what `metrics.json` holds."""
         return answer_table(metrics)
-
-
-def _answer(
-    context: str,
-    places: np.ndarray,
-    first: np.ndarray,
-    last: np.ndarray,
-    score: np.ndarray,
-    _no_score: float,
-    difference: float,
-) -> Answer:
-    if first[0] < 0:
-        return Answer("", -1, -1, float(score[0]), float(difference))
-    start, end = int(places[first[0], 0]), int(places[last[0], 1])
-    return Answer(context[start:end], start, end, float(score[0]), float(difference))

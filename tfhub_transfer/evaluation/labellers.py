@@ -6,13 +6,15 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
+from tfhub_transfer.evaluation.located import Answer, answers_to, words_about
 from tfhub_transfer.evaluation.word_chunks import word_chunks
 from tfhub_transfer.heads.raw_words import raw_words
 from tfhub_transfer.training.classifier import Classifier
 
-__all__ = ["TextLabeller", "WordLabeller"]
+__all__ = ["AnswerLabeller", "TextLabeller", "WordLabeller"]
 
 
 class TextLabeller:
@@ -80,6 +82,51 @@ class WordLabeller:
         if "intent" in answer:
             cells |= {"intent": answer["intent"], "intent_score": f"{answer['intent_score']:.6f}"}
         return cells
+
+
+class AnswerLabeller:
+    """Stretches of contexts that answer questions.
+
+    Args:
+        classifier: a trained one of task `span`.
+    """
+
+    def __init__(self, classifier: Classifier):
+        self._classifier = classifier
+
+    def __call__(
+        self, questions: Sequence[str], contexts: Sequence[str]
+    ) -> list[dict[str, Any]]:
+        """Return what is answered to each question on its context.
+
+        Returns:
+            For each question `answer`, its `score`, and its places `start` and `end` in the
+            context; no answer is an empty text, from -1 to -1. Under `n_best` the same and what
+            else could be the answer, the likeliest first.
+        """
+        pairs = list(zip(questions, contexts, strict=True))
+        answers: list[dict[str, Any]] = [{} for _ in pairs]
+        for chunk in word_chunks(np.array([words_about(text) for text in contexts])):
+            several = answers_to(self._classifier, [pairs[row] for row in chunk])
+            for row, each in zip(chunk.tolist(), several, strict=True):
+                told = [_told(one) for one in each]
+                answers[row] = {**told[0], "n_best": told}
+        return answers
+
+    @staticmethod
+    def cells(answer: Mapping[str, Any]) -> dict[str, str]:
+        """Return an answer's columns in a CSV file: `answer`, `score`, `start` and `end`."""
+        places = {name: str(answer[name]) for name in ("start", "end")}
+        return {"answer": answer["answer"], "score": f"{answer['score']:.6f}", **places}
+
+
+def _told(answer: Answer) -> dict[str, Any]:
+    return {
+        "answer": answer.text,
+        "score": round(answer.score, 6),
+        "start": answer.start,
+        "end": answer.end,
+    }
 
 
 def _placed(

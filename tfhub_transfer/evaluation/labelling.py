@@ -1,4 +1,4 @@
-"""New text in, labels out, a batch at a time; the whole of `python -m tfhub_transfer.predict`."""
+"""New text in, labels or answers out, in batches; all of `python -m tfhub_transfer.predict`."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, TextIO
 
-from tfhub_transfer.data.lines import FORMATS, Format, batched, read_records
+from tfhub_transfer.data.lines import FORMATS, Format, batched, read_columns
 from tfhub_transfer.errors import ConfigError, DataError
 from tfhub_transfer.progress import progress
 from tfhub_transfer.registry import LABELLERS
@@ -27,6 +27,8 @@ def label_stream(
     input_format: Format | None = None,
     output_format: str | None = None,
     text_column: str | None = None,
+    question_column: str | None = None,
+    context_column: str | None = None,
     batch_size: int = 256,
 ) -> int:
     """Label each record of `input` and write it to `output` with what the model says of it.
@@ -41,6 +43,8 @@ def label_stream(
         output_format: `jsonl` with all that the model says, or `csv` with what fits into cells; see
             `evaluation.labellers`.
         text_column: of the texts; that of the run's own data when not given.
+        question_column: of the questions, where the run answers them; `question` when not given.
+        context_column: of their contexts; `context` when not given.
         batch_size: texts labelled together.
 
     Returns:
@@ -57,14 +61,15 @@ def label_stream(
     classifier = Classifier.load(opened)
     config = config_from_dict(opened.load_config())
     label = LABELLERS.load(config.task)(classifier)
+    given = {"text": text_column, "question": question_column, "context": context_column}
+    columns = _columns(classifier.head.inputs, given, config.data.text_column, source)
     done = 0
     with _reading(input) as lines, _writing(output) as sink, progress("Labelling", "texts") as tick:
         write = _Csv(sink, label.cells) if target == "csv" else _Jsonl(sink)
-        column = "text" if source == "lines" else text_column or config.data.text_column
-        records = read_records(lines, source, column, "standard input" if input == "-" else input)
-        for batch in batched(records, batch_size):
-            answers = label([text for _, text in batch])
-            for (record, _), result in zip(batch, answers, strict=True):
+        for batch in batched(read_columns(lines, source, columns, _named(input)), batch_size):
+            records, texts = zip(*batch, strict=True)
+            answers = label(*map(list, zip(*texts, strict=True)))
+            for record, result in zip(records, answers, strict=True):
                 write(_renamed(record, result), result)
             sink.flush()
             done += len(batch)
@@ -104,6 +109,39 @@ class _Csv:
             )
             self._writer.writeheader()
         self._writer.writerow(row)
+
+
+def _columns(
+    inputs: Sequence[str], given: Mapping[str, str | None], own: str, source: Format
+) -> dict[str, str]:
+    """Return the column that holds each input, by the setting that names it.
+
+    Args:
+        inputs: of the run's model.
+        given: what the user calls the columns, by input; also of inputs that it has not.
+        own: the column of texts in the run's data.
+        source: the format of the input.
+    """
+    wanted = " and ".join(inputs)
+    for name, column in given.items():
+        if column is not None and name not in inputs:
+            accepted = ", ".join(f"--{one}_column" for one in inputs)
+            raise ConfigError(
+                f"The run takes a {wanted}. Accepted: {accepted}. "
+                f"Received: --{name}_column {column}"
+            )
+    if source == "lines" and len(inputs) > 1:
+        raise ConfigError(
+            f"A line is one text, and the run takes a {wanted}. Accepted: a file of CSV, TSV or "
+            f"JSONL, or --input_format csv|tsv|jsonl where no suffix tells. Received: lines"
+        )
+    if source == "lines":
+        return {"text_column": "text"}
+    return {f"{name}_column": given[name] or {"text": own}.get(name, name) for name in inputs}
+
+
+def _named(input: str) -> str:
+    return "standard input" if input == "-" else input
 
 
 def _format_of(path: str) -> Format:

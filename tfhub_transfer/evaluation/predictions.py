@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -82,8 +83,8 @@ class Predictions:
         return cls(**splits, texts=texts)
 
 
-def save_texts(run: Run, texts: Sequence[str]) -> None:
-    """Write `validation_texts.json`."""
+def save_texts(run: Run, texts: Sequence[str] | Sequence[tuple[str, str]]) -> None:
+    """Write `validation_texts.json`: texts, or pairs of a question and its context."""
     run.write_text(_TEXTS, json.dumps(list(texts), ensure_ascii=False, indent=1) + "\n")
 
 
@@ -93,8 +94,21 @@ def load_texts(run: Run) -> tuple[str, ...]:
     Raises:
         RunError: it is missing or damaged.
     """
+    return _readable(run, _read_texts)
+
+
+def load_pairs(run: Run) -> tuple[tuple[str, str], ...]:
+    """Read the `validation_texts.json` of a run on questions.
+
+    Raises:
+        RunError: it is missing or damaged.
+    """
+    return _readable(run, _read_pairs)
+
+
+def _readable(run: Run, read: Callable[[Run], Any]) -> Any:
     try:
-        return _read_texts(run)
+        return read(run)
     except (OSError, ValueError) as error:
         raise RunError(
             f"The run's {_TEXTS} cannot be read ({error}); training writes it at its end. "
@@ -103,16 +117,35 @@ def load_texts(run: Run) -> tuple[str, ...]:
 
 
 def _read_texts(run: Run) -> tuple[str, ...]:
-    texts = json.loads((run.path / _TEXTS).read_text(encoding="utf-8"))
-    if not (isinstance(texts, list) and all(isinstance(text, str) for text in texts)):
+    texts = _read(run)
+    if not all(isinstance(text, str) for text in texts):
         raise ValueError(f"{_TEXTS} should be a list of texts")
     return tuple(texts)
 
 
-def sample_texts(examples: Examples, seed: int) -> tuple[str, ...]:
-    """Return texts of `examples`, all or some drawn at random, the longest of those first drawn."""
+def _read_pairs(run: Run) -> tuple[tuple[str, str], ...]:
+    pairs = _read(run)
+    if not all(
+        isinstance(pair, list) and [type(text) for text in pair] == [str, str] for pair in pairs
+    ):
+        raise ValueError(f"{_TEXTS} should be a list of pairs, of a question and its context")
+    return tuple((question, context) for question, context in pairs)
+
+
+def _read(run: Run) -> list[Any]:
+    found = json.loads((run.path / _TEXTS).read_text(encoding="utf-8"))
+    if not isinstance(found, list):
+        raise ValueError(f"{_TEXTS} should be a list of texts")
+    return found
+
+
+def sample_texts(examples: Examples, seed: int) -> tuple[Any, ...]:
+    """Return texts of `examples`, all or some drawn at random, the longest of those first drawn.
+
+    Of questions, pairs of a question and its context.
+    """
     draw = np.random.default_rng(seed)
     rows = draw.permutation(len(examples))
-    texts = examples.texts(rows[: 4 * _SAMPLE])
-    longest = max(texts, key=len)
+    texts = examples.encodable(rows[: 4 * _SAMPLE])
+    longest = max(texts, key=lambda text: len("".join(text)))
     return tuple(dict.fromkeys([longest, *texts]))[:_SAMPLE]
