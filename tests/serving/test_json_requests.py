@@ -32,7 +32,7 @@ def refuse(count: int) -> None:
 
 
 def values(document: dict[str, Any]) -> tuple[list[bytes], bool]:
-    return predict_values(parse(json.dumps(document).encode()), "text", accept)
+    return predict_values(parse(json.dumps(document).encode()), ("text",), accept)
 
 
 def examples(document: dict[str, Any]) -> input_pb2.Input:
@@ -166,10 +166,69 @@ def test_refused_predict_requests(document: dict[str, Any], error: str) -> None:
         values(document)
 
 
+PAIR = ("question", "context")
+
+
+def pairs(document: dict[str, Any]) -> tuple[list[tuple[bytes, ...]], bool]:
+    return predict_values(parse(json.dumps(document).encode()), PAIR, accept)
+
+
+def test_instances_of_two_inputs() -> None:
+    expected = [(b"Who?", b"Ada."), (b"", b"caf\xe9\x00")]
+    rows = [{"context": "Ada.", "question": "Who?"}, {"question": "", "context": {"b64": ENCODED}}]
+    assert pairs({"instances": rows}) == (expected, True)
+    columns = {"question": ["Who?", ""], "context": ["Ada.", {"b64": ENCODED}], "other": 1}
+    assert pairs({"inputs": columns}) == (expected, False)
+    assert pairs({"inputs": {"question": [], "context": []}}) == ([], False)
+
+
+@pytest.mark.parametrize(
+    ("document", "error"),
+    [
+        (
+            {"instances": ["Who?"]},
+            r"^instances is a plain list, but expecting list of objects as multiple input tensors",
+        ),
+        ({"instances": [{"b64": ENCODED}]}, r"^instances is a plain list"),
+        (
+            {"instances": [{"question": "a", "context": "b"}, {"question": "Who?"}]},
+            r'^Failed to process element: 1 of .* JSON object: \{"question":"Who\?"\} keys must be '
+            r"equal to: context,question$",
+        ),
+        (
+            {"instances": [{"question": "a", "context": "b", "text": "c"}]},
+            r"element: 0 key: text of .* does not have named input: text$",
+        ),
+        (
+            {"instances": [{"question": "a", "context": ["b"]}]},
+            r"element: 0 key: context of .* Expecting shape \[\] but got: \[1\]$",
+        ),
+        (
+            {"instances": [{"question": "a", "context": "b"}, "c"]},
+            r"^Expecting object but got list at item 1 of input list$",
+        ),
+        (
+            {"inputs": ["Who?"]},
+            r"^inputs is a plain value/list, but expecting an object as multiple input tensors",
+        ),
+        ({"inputs": {"question": ["a"]}}, r"^Missing named input: context in 'inputs' object\.$"),
+        ({"inputs": {"question": "a", "context": ["b"]}}, r"^Expecting shape \[-1\] for input q"),
+        (
+            {"inputs": {"question": ["a", "b"], "context": ["c"]}},
+            r"must have equal 0th-dimension size\. Received: 2 of question, 1 of context$",
+        ),
+    ],
+)
+def test_refused_requests_of_two_inputs(document: dict[str, Any], error: str) -> None:
+    with pytest.raises(ServingError, match=error) as raised:
+        pairs(document)
+    assert raised.value.code is Code.INVALID_ARGUMENT
+
+
 @pytest.mark.parametrize("document", [{"instances": [1, 2]}, {"inputs": [1, 2]}])
 def test_values_are_counted_before_they_are_read(document: dict[str, Any]) -> None:
     with pytest.raises(ServingError, match="counted 2"):
-        predict_values(document, "text", refuse)
+        predict_values(document, ("text",), refuse)
     with pytest.raises(ServingError, match=r"may have 1 instances .* Received: 2$"):
         read_examples({"examples": [1, 2]}, input_pb2.Input(), Limits(max_instances=1))
 
@@ -218,7 +277,7 @@ def test_a_large_document_is_gone_before_it_is_collected(
 
     def take(document: dict[str, Any]) -> list[bytes]:
         assert not gc.isenabled()
-        return predict_values(document, "text", accept)[0]
+        return predict_values(document, ("text",), accept)[0]
 
     monkeypatch.setattr(json_requests, "parse", parsed)
     monkeypatch.setattr(gc, "enable", enable)

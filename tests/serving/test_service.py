@@ -148,7 +148,7 @@ def test_one_bad_example_in_a_merged_batch_fails_alone(ask):
 
 def test_the_signature_that_rest_asks_for(ask):
     async def main(service: Service) -> None:
-        assert service.signature(spec()).input == "text"
+        assert service.signature(spec()).inputs == ("text",)
         assert service.signature(spec(signature="classify")).method == CLASSIFY
         with pytest.raises(
             ServingError, match='^Serving signature name: "x" not found in signature def$'

@@ -100,6 +100,12 @@ def test_texts_stay_out_of_the_log_unless_asked_for(code: str, told: bool) -> No
     assert lines(stream)[-1]["error"] == "too many"
 
 
+def test_the_texts_of_an_instance_stand_together() -> None:
+    stream = io.StringIO()
+    ask(Telemetry(stream=stream, log_texts=True), texts=[(b"who \xff", b"Ada")])
+    assert lines(stream)[0]["texts"] == [["who \ufffd", "Ada"]]
+
+
 def test_events() -> None:
     stream = io.StringIO()
     telemetry = Telemetry(stream=stream)

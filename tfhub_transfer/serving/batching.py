@@ -25,12 +25,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tfhub_transfer.artifact.predictor import Instance
 from tfhub_transfer.errors import ConfigError
 from tfhub_transfer.serving import text_format
 from tfhub_transfer.serving.status import Code, ServingError
 
 Outputs = dict[str, np.ndarray]
-Run = Callable[[Sequence[bytes]], Outputs]
+Run = Callable[[Sequence[Instance]], Outputs]
 
 _LONGEST_MESSAGE = 1000  # characters of an error, which may quote a whole text
 
@@ -96,7 +97,9 @@ class _Waiting:
 
     __slots__ = ("arrived", "future", "values")
 
-    def __init__(self, values: Sequence[bytes], future: asyncio.Future[Outputs], arrived: float):
+    def __init__(
+        self, values: Sequence[Instance], future: asyncio.Future[Outputs], arrived: float
+    ):
         self.values = values
         self.future = future
         self.arrived = arrived
@@ -138,7 +141,7 @@ class Batcher:
         self._timer: asyncio.TimerHandle | None = None
         self._emptied: asyncio.Future[None] | None = None
 
-    async def submit(self, values: Sequence[bytes]) -> Outputs:
+    async def submit(self, values: Sequence[Instance]) -> Outputs:
         """Return the outputs for `values`, one row each, in their order.
 
         Raises:
@@ -173,7 +176,7 @@ class Batcher:
                 self._emptied = self._loop.create_future()
             await asyncio.shield(self._emptied)
 
-    def _enqueue(self, values: Sequence[bytes]) -> asyncio.Future[Outputs]:
+    def _enqueue(self, values: Sequence[Instance]) -> asyncio.Future[Outputs]:
         future: asyncio.Future[Outputs] = self._loop.create_future()
         self._queue.append(_Waiting(values, future, self._loop.time()))
         self._queued += len(values)
@@ -247,7 +250,7 @@ class Batcher:
             self._emptied = None
 
 
-def _answers(run: Run, requests: list[Sequence[bytes]]) -> list[Outputs | ServingError]:
+def _answers(run: Run, requests: list[Sequence[Instance]]) -> list[Outputs | ServingError]:
     """Return each request's rows; where all together fail, each is tried by itself."""
     values = requests[0] if len(requests) == 1 else [value for one in requests for value in one]
     try:

@@ -26,6 +26,7 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
+from tfhub_transfer.artifact.predictor import Instance
 from tfhub_transfer.serving import examples, tensors
 from tfhub_transfer.serving.making import made
 from tfhub_transfer.serving.service import Service
@@ -83,7 +84,7 @@ class _Told:
 
     def __init__(self) -> None:
         self.model = ""
-        self.values: Sequence[bytes] = ()
+        self.values: Sequence[Instance] = ()
         self.version: int | None = None
 
 

@@ -1,7 +1,8 @@
 """What clients send over REST: TensorFlow Serving's JSON, read.
 
 Follows TF Serving's util/json_tensor.cc: the order of the checks, the texts of the errors and what
-is let through. Where we are stricter, because a text model takes one string for each instance:
+is let through. Where we are stricter, because a text model takes one string for each instance, or
+one for each of its inputs:
 
 - an instance, or a member of `inputs`, that is a list is refused here, not by the graph;
 - JSON is read as RFC 8259 has it: no NaN, no lone surrogates, valid UTF-8, 1,024 levels at most.
@@ -14,13 +15,15 @@ from __future__ import annotations
 import base64
 import gc
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import orjson
 from google.protobuf.message import Message
 from tensorflow_serving.apis import input_pb2
 
+from tfhub_transfer.artifact.predictor import Instance
+from tfhub_transfer.serving.instances import from_columns
 from tfhub_transfer.serving.limits import VALUES_EACH, Limits
 from tfhub_transfer.serving.status import Code, ServingError
 
@@ -92,13 +95,13 @@ def signature_name(document: dict[str, Any]) -> str:
 
 
 def predict_values(
-    document: dict[str, Any], alias: str, check_count: Callable[[int], None]
-) -> tuple[list[bytes], bool]:
+    document: dict[str, Any], inputs: Sequence[str], check_count: Callable[[int], None]
+) -> tuple[Sequence[Instance], bool]:
     """Return the values of a predict request.
 
     Args:
         document: the request.
-        alias: the name of the signature's one input.
+        inputs: the names of the signature's inputs.
         check_count: is asked whether so many are accepted, before any of them is looked at.
 
     Returns:
@@ -123,9 +126,9 @@ def predict_values(
         if not instances:
             raise _invalid(f"JSON Value: {_quoted(document)} No values in 'instances' array")
         check_count(len(instances))
-        return _rows(instances, alias), True
+        return _rows(instances, inputs), True
     if has_columns:
-        return _column(document["inputs"], alias, check_count), False
+        return _columns(document["inputs"], inputs, check_count), False
     raise _invalid("Missing 'inputs' or 'instances' key", quotes_no_text=True)
 
 
@@ -162,9 +165,15 @@ def read_examples(document: dict[str, Any], into: input_pb2.Input, limits: Limit
         left = _read_example(example, target.examples.add(), left, limits)
 
 
-def _rows(instances: list[Any], alias: str) -> list[bytes]:
+def _rows(instances: list[Any], inputs: Sequence[str]) -> list[Instance]:
     named = _is_named(instances[0])
-    values = []
+    if not named and len(inputs) > 1:
+        raise _invalid(
+            "instances is a plain list, but expecting list of objects as multiple input tensors "
+            "required as per tensorinfo_map",
+            quotes_no_text=True,
+        )
+    values: list[Instance] = []
     for position, item in enumerate(instances):
         if type(item) is str and not named:
             values.append(item.encode())
@@ -173,27 +182,29 @@ def _rows(instances: list[Any], alias: str) -> list[bytes]:
             raise _invalid(f"Expecting object but got list at item {position} of input list")
         if not named and _is_named(item):
             raise _invalid(f"Expecting value/list but got object at item {position} of input list")
-        key = ""
+        key, found = "", {}
         try:
             if not named:
                 values.append(_instance(item))
                 continue
             for name, value in item.items():
                 key = f" key: {name[:_QUOTED]}"
-                if name != alias:
+                if name not in inputs:
                     raise _invalid(f"JSON object: does not have named input: {name[:_QUOTED]}")
-                values.append(_instance(value))
+                found[name] = _instance(value)
         except ServingError as error:
             raise _invalid(
                 f"Failed to process element: {position}{key} of 'instances' list. "
                 f"Error: {error.code.name}: {error.message}",
                 quotes_no_text=error.quotes_no_text and not key,
             ) from None
-        if not item:
+        if len(found) < len(inputs):
             raise _invalid(
-                f"Failed to process element: {position} of 'instances' list. JSON object: {{}} "
-                f"keys must be equal to: {alias}"
+                f"Failed to process element: {position} of 'instances' list. JSON object: "
+                f"{_quoted(item)} keys must be equal to: {','.join(sorted(inputs))}"
             )
+        one, *more = (found[name] for name in inputs)
+        values.append((one, *more) if more else one)
     return values
 
 
@@ -203,11 +214,24 @@ def _instance(value: Any) -> bytes:
     return _string(value)
 
 
-def _column(value: Any, alias: str, check_count: Callable[[int], None]) -> list[bytes]:
-    if _is_named(value):
+def _columns(
+    value: Any, inputs: Sequence[str], check_count: Callable[[int], None]
+) -> Sequence[Instance]:
+    if not _is_named(value):
+        if len(inputs) > 1:
+            raise _invalid(
+                "inputs is a plain value/list, but expecting an object as multiple input tensors "
+                "required as per tensorinfo_map",
+                quotes_no_text=True,
+            )
+        value = {inputs[0]: value}
+    for alias in inputs:
         if alias not in value:
             raise _invalid(f"Missing named input: {alias} in 'inputs' object.")
-        value = value[alias]
+    return from_columns(inputs, [_column(value[alias], alias, check_count) for alias in inputs])
+
+
+def _column(value: Any, alias: str, check_count: Callable[[int], None]) -> list[bytes]:
     if type(value) is not list:
         _string(value)  # a wrong type is the likelier mistake, and is told first
     if type(value) is not list or (value and type(value[0]) is list):

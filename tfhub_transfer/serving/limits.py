@@ -17,7 +17,8 @@ class Limits:
 
     Attributes:
         max_body_bytes: of a request as sent, REST or gRPC, and of its texts together.
-        max_text_bytes: of one instance in UTF-8; a serialized tf.Example has some room for more.
+        max_text_bytes: of one instance in UTF-8, a question and its context together; a serialized
+            tf.Example has some room for more.
         max_instances: in one request.
     """
 

@@ -27,6 +27,7 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
+from tfhub_transfer.artifact.predictor import Instance
 from tfhub_transfer.serving import json_answers, json_requests
 from tfhub_transfer.serving.body import BodyError, Disconnected, read_body
 from tfhub_transfer.serving.disconnect import DisconnectWatch
@@ -56,7 +57,7 @@ class _Call:
     model: str = ""
     version: int | None = None
     instances: int = 0
-    texts: Sequence[bytes] = ()
+    texts: Sequence[Instance] = ()
 
 
 class RestApi:
@@ -137,11 +138,11 @@ class RestApi:
         raise ServingError(Code.INVALID_ARGUMENT, f"Malformed request: {verb} {shown}")
 
     async def _predict(self, spec: model_pb2.ModelSpec, body: bytes, call: _Call) -> bytes:
-        def take(document: dict[str, Any]) -> tuple[list[bytes], bool]:
+        def take(document: dict[str, Any]) -> tuple[Sequence[Instance], bool]:
             spec.signature_name = json_requests.signature_name(document)
             signature = self._service.signature(spec)
             check_count = self._service.limits.check_count
-            return json_requests.predict_values(document, signature.input, check_count)
+            return json_requests.predict_values(document, signature.inputs, check_count)
 
         values, rows = json_requests.read(body, take)
         call.instances, call.texts = len(values), values

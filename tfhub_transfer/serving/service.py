@@ -22,8 +22,9 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from tfhub_transfer.artifact.predictor import CLASSIFY, DEFAULT_SIGNATURE, Signature
+from tfhub_transfer.artifact.predictor import CLASSIFY, DEFAULT_SIGNATURE, Instance, Signature
 from tfhub_transfer.serving import examples
+from tfhub_transfer.serving.instances import size_of
 from tfhub_transfer.serving.limits import Limits
 from tfhub_transfer.serving.making import made
 from tfhub_transfer.serving.model import Version
@@ -97,12 +98,13 @@ class Service:
         """
         return _for_predict(self._models.resolve(spec), spec)
 
-    async def predict(self, spec: model_pb2.ModelSpec, values: Sequence[bytes]) -> Answer:
+    async def predict(self, spec: model_pb2.ModelSpec, values: Sequence[Instance]) -> Answer:
         """Run a signature, as predict_util.cc does.
 
         Args:
             spec: of the request.
-            values: texts in UTF-8; serialized tf.Examples for a signature that takes those.
+            values: texts in UTF-8, or a tuple of one for each input; serialized tf.Examples for a
+                signature that takes those.
 
         Raises:
             ServingError: the request asks for what there is not, or for too much.
@@ -112,7 +114,7 @@ class Service:
         name = signature.name
         self.limits.check_count(len(values))
         self.limits.check_sizes(
-            [len(value) for value in values], of_examples=signature.method == CLASSIFY
+            [size_of(value) for value in values], of_examples=signature.method == CLASSIFY
         )
         outputs = await version.batchers[name].submit(values)
         return Answer(_answered_by(version, name), outputs)

@@ -43,7 +43,8 @@ class ServeConfig:
         tensorflow_intra_op_parallelism: threads within one operation; 0 lets TensorFlow choose.
         tensorflow_inter_op_parallelism: operations at a time; 0 lets TensorFlow choose.
         max_body_bytes: of one request, as sent, and of its instances together.
-        max_text_bytes: of one instance in UTF-8; a tf.Example may have 100 more around it.
+        max_text_bytes: of one instance in UTF-8, a question and its context together; a tf.Example
+            may have 100 more around it.
         max_instances: in one request.
         log_texts: write the texts of requests into the log.
         grace_seconds: how long requests that were accepted may take to be answered once the

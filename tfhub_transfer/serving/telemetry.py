@@ -23,6 +23,9 @@ from prometheus_client import (
 )
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
+from tfhub_transfer.artifact.predictor import Instance
+from tfhub_transfer.serving.instances import readable
+
 __all__ = ["Telemetry"]
 
 # Seconds; a static embedding answers in one or two milliseconds, a transformer in tens.
@@ -120,7 +123,7 @@ class Telemetry:
         seconds: float,
         instances: int = 0,
         version: int | None = None,
-        texts: Sequence[bytes] = (),
+        texts: Sequence[Instance] = (),
         error: str | None = None,
         quotes_no_text: bool = False,
     ) -> None:
@@ -160,7 +163,7 @@ class Telemetry:
         if error is not None and loggable:
             fields["error"] = error
         if self.log_texts and texts:
-            fields["texts"] = [text.decode("utf-8", "replace") for text in texts]
+            fields["texts"] = [readable(text) for text in texts]
         self._write("error" if code in _SERVER_FAULTS else "info", "request", fields)
 
     def batch(self, *, model: str, size: int, seconds: float) -> None:

@@ -12,7 +12,8 @@ import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2, types_pb2
 from tensorflow_serving.apis import predict_pb2
 
-from tfhub_transfer.artifact.predictor import Signature
+from tfhub_transfer.artifact.predictor import Instance, Signature
+from tfhub_transfer.serving.instances import from_columns
 from tfhub_transfer.serving.limits import Limits
 from tfhub_transfer.serving.status import Code, ServingError
 
@@ -25,8 +26,8 @@ def request_values(
     request: predict_pb2.PredictRequest,
     signature: Signature,
     limits: Limits,
-) -> Sequence[bytes]:
-    """Return the strings of a Predict request's one input.
+) -> Sequence[Instance]:
+    """Return the strings of a Predict request, an instance for each place in its inputs.
 
     Args:
         request: of a client.
@@ -34,26 +35,33 @@ def request_values(
         limits: of the request; they hold before a string is repeated.
 
     Raises:
-        ServingError: the input is not what the signature takes.
+        ServingError: an input is not what the signature takes.
     """
-    alias = signature.input
-    sent = sorted(request.inputs)
-    if len(sent) != 1:
-        extra = ",".join(name for name in sent if name != alias)
-        missing = "" if alias in sent else alias
+    wanted, sent = sorted(signature.inputs), sorted(request.inputs)
+    extra = [name for name in sent if name not in wanted]
+    if len(sent) != len(wanted):
+        missing = [name for name in wanted if name not in sent]
         raise ServingError(
             Code.INVALID_ARGUMENT,
-            f"input size does not match signature: {len(sent)}!=1 len({{{','.join(sent)}}}) "
-            f"!= len({{{alias}}}). Sent extra: {{{extra}}}. Missing but required: "
-            f"{{{missing}}}.",
+            f"input size does not match signature: {len(sent)}!={len(wanted)} "
+            f"len({_set(sent)}) != len({_set(wanted)}). Sent extra: {_set(extra)}. "
+            f"Missing but required: {_set(missing)}.",
         )
-    if sent != [alias]:
+    if extra:
         raise ServingError(
             Code.INVALID_ARGUMENT,
-            f"input tensor alias not found in signature: {sent[0]}. Inputs expected to be in "
-            f"the set {{{alias}}}.",
+            f"input tensor alias not found in signature: {extra[0]}. Inputs expected to be in "
+            f"the set {_set(wanted)}.",
         )
-    tensor = request.inputs[alias]
+    columns = [_strings(request.inputs[alias], alias, limits) for alias in signature.inputs]
+    return from_columns(signature.inputs, columns)
+
+
+def _set(names: Sequence[str]) -> str:
+    return f"{{{','.join(names)}}}"
+
+
+def _strings(tensor: tensor_pb2.TensorProto, alias: str, limits: Limits) -> Sequence[bytes]:
     if tensor.dtype != types_pb2.DT_STRING:
         received = _TYPE_NAMES.get(tensor.dtype, str(tensor.dtype))
         raise ServingError(
