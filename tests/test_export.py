@@ -19,6 +19,8 @@ from tfhub_transfer.artifact.settings import ExportConfig
 from tfhub_transfer.artifact.version_directory import versions
 from tfhub_transfer.errors import ConfigError, UnknownNameError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):

@@ -16,6 +16,8 @@ from tests.processes import killed
 from tfhub_transfer import cli, train
 from tfhub_transfer.runs import Run
 
+pytestmark = pytest.mark.slow
+
 # Enough epochs that a process can be caught among them.
 EPOCHS = 16
 LAST = "checkpoints/last.safetensors"

@@ -18,6 +18,8 @@ from tfhub_transfer.encoders.word_pieces import as_inputs
 from tfhub_transfer.errors import ConversionError
 from tfhub_transfer.evaluation.located import answers_to
 
+pytestmark = pytest.mark.slow
+
 N = 4  # the best and three more
 # Of one to four bytes, and what text processing likes to lose or to join.
 ALPHABET = "aB9 .,'-\t\n\x00\x07é\u0301ßİ中文ا\u202e\u200b\u200d\ufeff\u2028👩🏽🚀\U0010ffff\ufffd"

@@ -18,6 +18,8 @@ from tfhub_transfer.artifact.verification import Expected
 from tfhub_transfer.artifact.writer import export_run
 from tfhub_transfer.errors import ArtifactError, ConfigError, ConversionError, RunError
 
+pytestmark = pytest.mark.slow
+
 
 @functools.cache
 def exported(root):

@@ -18,6 +18,8 @@ from tfhub_transfer.artifact.conversion import convert_with, print_conversion
 from tfhub_transfer.artifact.functions import Functions
 from tfhub_transfer.errors import ArtifactError, ConversionError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):

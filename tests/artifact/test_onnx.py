@@ -15,6 +15,8 @@ from tfhub_transfer.artifact.functions import TOKENS
 from tfhub_transfer.artifact.onnx import convert
 from tfhub_transfer.errors import ConversionError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):

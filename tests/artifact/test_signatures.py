@@ -16,6 +16,8 @@ from tfhub_transfer.encoders.layer import HubLayer
 from tfhub_transfer.errors import ArtifactError
 from tfhub_transfer.heads.classification import ClassificationHead
 
+pytestmark = pytest.mark.slow
+
 TEXTS = ["good film", "", "the bad film was bad !", "nul \x00", "电影", "good " * 5_000]
 WRITERS = {
     "text_embedding": tiny.write_text_embedding,
@@ -125,9 +127,9 @@ def test_the_contract_with_tensorflow_serving(encoders, tmp_path):
     save_classifier(encoder, head, network, tmp_path / "1")
     predictor = Predictor.load(tmp_path / "1")
     default, classify = (predictor.signatures[n] for n in ("serving_default", "classify"))
-    assert (default.method, default.input) == ("tensorflow/serving/predict", "text")
+    assert (default.method, default.inputs) == ("tensorflow/serving/predict", ("text",))
     assert default.outputs == ("label", "probabilities", "score")
-    assert (classify.method, classify.input) == ("tensorflow/serving/classify", "inputs")
+    assert (classify.method, classify.inputs) == ("tensorflow/serving/classify", ("inputs",))
     assert classify.outputs == ("classes", "scores")
     kinds = {name: (info.dtype, info.tensor_shape.dim[0].size, len(info.tensor_shape.dim))
              for name, info in default.definition.outputs.items()}

@@ -17,6 +17,8 @@ from tfhub_transfer.errors import ArtifactError, ConversionError
 from tfhub_transfer.evaluation.predictions import load_texts
 from tfhub_transfer.training.classifier import Classifier
 
+pytestmark = pytest.mark.slow
+
 PLACES = {"words", "tags", "scores", "starts", "ends"}
 OF_INTENTS = {"intent", "intent_score", "intent_probabilities"}
 

@@ -17,6 +17,8 @@ from tfhub_transfer.artifact.writer import export_run
 from tfhub_transfer.errors import ArtifactError, ConfigError, ConversionError, RunError
 from tfhub_transfer.serving.batching import BatchingParameters
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):

@@ -18,6 +18,8 @@ from tfhub_transfer.artifact.predictor import Predictor
 from tfhub_transfer.artifact.tflite import convert
 from tfhub_transfer.errors import ConversionError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):

@@ -32,6 +32,8 @@ from tfhub_transfer.evaluation.calibration import calibrate
 from tfhub_transfer.evaluation.predictions import Predictions, Split
 from tfhub_transfer.training.classifier import Classifier
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):

@@ -17,6 +17,8 @@ from tfhub_transfer.encoders.resolve import Encoder, resolve
 from tfhub_transfer.errors import EncoderError
 from tfhub_transfer.heads.classification import ClassificationHead
 
+pytestmark = pytest.mark.slow
+
 TEXTS = tf.constant(["the good film !", "bad", "good good good film was bad ."])
 
 

@@ -23,6 +23,8 @@ from tfhub_transfer.heads.classification import ClassificationHead
 from tfhub_transfer.training.classifier import Classifier
 from tfhub_transfer.training.published_vectors import published_vectors
 
+pytestmark = pytest.mark.slow
+
 TEXTS = ["the good film !", "bad", "good good good film was bad ."]
 # Of one text's real tokens, float32[S, D], in NumPy.
 EXPECTED = {

@@ -25,6 +25,8 @@ from tfhub_transfer.encoders.cache import FeatureCache
 from tfhub_transfer.encoders.word_cache import WordCache
 from tfhub_transfer.errors import CacheError
 
+pytestmark = pytest.mark.slow
+
 WIDTH = 4
 PRINT = "f" * 64
 

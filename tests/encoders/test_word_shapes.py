@@ -19,6 +19,8 @@ from tfhub_transfer.encoders.word_shapes import SHAPES, SHAPES_DIGEST, word_shap
 from tfhub_transfer.encoders.words import split_words
 from tfhub_transfer.errors import EncoderError
 
+pytestmark = pytest.mark.slow
+
 NAMES = list(SHAPES)
 CASES, OTHERS = NAMES[:5], NAMES[5:]
 TEXTS = ["The GOOD film !", "", "aBc", "  Was É 1990s . FILM was 7 日本"]

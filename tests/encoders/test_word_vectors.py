@@ -17,6 +17,8 @@ from tfhub_transfer.encoders.lengths import token_counts
 from tfhub_transfer.encoders.resolve import Encoder, resolve
 from tfhub_transfer.errors import EncoderError
 
+pytestmark = pytest.mark.slow
+
 WRITERS = {
     "text_embedding": tiny.write_text_embedding,
     "transformer": tiny.write_transformer,

@@ -25,6 +25,8 @@ from tfhub_transfer.evaluation.predictions import load_pairs, load_texts
 from tfhub_transfer.evaluation.scoring import score_run
 from tfhub_transfer.heads.raw_words import word_offsets
 
+pytestmark = pytest.mark.slow
+
 
 def settings(run, source, encoder, **training) -> Config:
     return Config(

@@ -33,6 +33,8 @@ from tfhub_transfer.runs import Run, config_from_dict
 from tfhub_transfer.training import checkpoint
 from tfhub_transfer.training.classifier import Classifier
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def sample(tmp_path_factory) -> Run:

@@ -13,6 +13,8 @@ from tfhub_transfer.evaluation import word_chunks
 from tfhub_transfer.evaluation.labelling import label_stream
 from tfhub_transfer.training.classifier import Classifier
 
+pytestmark = pytest.mark.slow
+
 TEXTS = ["Please call Ada Lovelace.", "", "book flights to 😀 Oslo", "   "]
 
 

@@ -20,6 +20,8 @@ from tfhub_transfer.evaluation.report import (
 )
 from tfhub_transfer.runs import Run
 
+pytestmark = pytest.mark.slow
+
 HOSTILE = "<script>alert('text')</script> & $x$"
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 

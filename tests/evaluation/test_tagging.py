@@ -19,6 +19,8 @@ from tfhub_transfer.evaluation.scoring import score_run
 from tfhub_transfer.training import loop
 from tfhub_transfer.training.classifier import Classifier
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):

@@ -22,6 +22,8 @@ from tfhub_transfer.training import checkpoint
 from tfhub_transfer.training.distribution import copies
 from tfhub_transfer.training.optimizer import LazyAdamW
 
+pytestmark = pytest.mark.slow
+
 LABELS = ("O", "B-a", "I-a", "B-b", "I-b")
 INTENTS = ("ask", "tell", "thank")
 WIDTH, WORDS, ROWS = 4, 6, 12

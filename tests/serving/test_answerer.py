@@ -23,6 +23,8 @@ from tests.serving.browser import chromium, screenshot, show
 from tests.serving.running import Running, running, settings
 from tfhub_transfer.artifact.predictor import Predictor
 
+pytestmark = pytest.mark.slow
+
 PAIRS = [
     ("who was great", "👩🏽‍🚀 the good film <b>was</b> (so) great!"),
     ("", ""),

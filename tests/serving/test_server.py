@@ -29,6 +29,8 @@ from tfhub_transfer import cli, serve
 from tfhub_transfer.errors import ConfigError
 from tfhub_transfer.serving.settings import ServeConfig
 
+pytestmark = pytest.mark.slow
+
 BODY = json.dumps({"instances": list(TEXTS)}).encode()
 
 

@@ -22,6 +22,8 @@ from tests.serving.browser import chromium, screenshot, show
 from tests.serving.running import Running, running, settings
 from tfhub_transfer.artifact.predictor import Predictor
 
+pytestmark = pytest.mark.slow
+
 TEXTS = ["call 👩🏽‍🚀 Ada, Lovelace!", "", "a film from Oslo (was) good bad awful great"]
 INTENTS = ("ask", "tell", "thank")
 

@@ -27,6 +27,8 @@ from tfhub_transfer.serving.status import Code, ServingError
 from tfhub_transfer.serving.telemetry import Telemetry
 from tfhub_transfer.serving.versions import Models
 
+pytestmark = pytest.mark.slow
+
 VALUES = [text.encode() for text in TEXTS]
 STATES = get_model_status_pb2.ModelVersionStatus.State
 

@@ -21,6 +21,8 @@ from tfhub_transfer.runs import Run
 from tfhub_transfer.training import checkpoint
 from tfhub_transfer.training.classifier import Classifier
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:

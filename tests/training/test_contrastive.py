@@ -23,7 +23,7 @@ from tfhub_transfer.runs import Run
 from tfhub_transfer.training import pair_training
 from tfhub_transfer.training.classifier import Classifier
 
-pytestmark = pytest.mark.usefixtures("no_report")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_report")]
 
 SHOTS = 8
 STEPS = 6

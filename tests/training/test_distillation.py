@@ -25,6 +25,8 @@ from tfhub_transfer.training.fine_tuning import FineTuning
 from tfhub_transfer.training.strategy import Outcome
 from tfhub_transfer.training.teacher import Teacher
 
+pytestmark = pytest.mark.slow
+
 TRAINING = {
     "strategy": "distillation",
     "epochs": 4,

@@ -27,7 +27,7 @@ from tfhub_transfer.training.distribution import replicated
 
 ROOT = Path(__file__).parents[2]
 # all trainings are one fixture's, which takes half a minute where nothing else runs
-pytestmark = pytest.mark.timeout(500)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(500)]
 MEASURED = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
 
 

@@ -21,6 +21,8 @@ from tfhub_transfer.training import fine_tuning
 from tfhub_transfer.training.classifier import Classifier
 from tfhub_transfer.training.fine_tuning import FineTuning
 
+pytestmark = pytest.mark.slow
+
 BATCH = 8
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import pytest
 from sklearn.datasets import make_moons
 
 from tests.training.problems import examples_of
@@ -25,6 +26,8 @@ from tfhub_transfer.training.domain_losses import packed
 from tfhub_transfer.training.domain_order import DomainOrder
 from tfhub_transfer.training.loop import fit
 from tfhub_transfer.training.objective import Objective
+
+pytestmark = pytest.mark.slow
 
 ROWS, PASSES, EPOCHS = 300, 10, 30
 

@@ -16,7 +16,7 @@ from tfhub_transfer.training.search import Drawn
 from tfhub_transfer.training.search_worker import connected
 
 # Several threads at once leave and enter the place where these are kept back.
-pytestmark = pytest.mark.filterwarnings("ignore:(currentThread|getName)")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:(currentThread|getName)")]
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ from tfhub_transfer.training import search_worker
 from tfhub_transfer.training.search import Drawn
 
 # Several threads at once leave and enter the place where these are kept back.
-pytestmark = pytest.mark.filterwarnings("ignore:(currentThread|getName)")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:(currentThread|getName)")]
 
 
 @pytest.fixture(autouse=True)

@@ -26,7 +26,7 @@ from tfhub_transfer.training import checkpoint, loop
 from tfhub_transfer.training.classifier import Classifier
 from tfhub_transfer.training.stages import plan
 
-pytestmark = pytest.mark.usefixtures("no_report")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_report")]
 
 LABELS = np.repeat([0, 1, 2], [70, 20, 10])
 PATHS = ["layer_0/a", "layer_1/a", "layer_1/b", "embeddings/word", "pooler/kernel"]

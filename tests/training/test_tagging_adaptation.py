@@ -29,6 +29,8 @@ from tfhub_transfer.training.adaptation import Dann, DeepCoral
 from tfhub_transfer.training.classifier import Classifier
 from tfhub_transfer.training.domain_losses import Coral, DomainAdversarial, OnSource
 
+pytestmark = pytest.mark.slow
+
 HEADS = {
     "dense": {"head": {"hidden": (8,)}},
     "lstm": {"tagging": {"recurrent": 4}},

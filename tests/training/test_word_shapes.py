@@ -18,6 +18,8 @@ from tfhub_transfer.encoders.word_shapes import SHAPES
 from tfhub_transfer.evaluation.experiment import run_experiment
 from tfhub_transfer.training.classifier import Classifier
 
+pytestmark = pytest.mark.slow
+
 PLACES = ("US", "UN", "WHO")
 STRATEGIES = {
     "cached": {"tagging": {"recurrent": 4, "crf": True}},

@@ -25,7 +25,7 @@ from tfhub_transfer.evaluation.protocols.running import run_protocol
 from tfhub_transfer.evaluation.protocols.significance import compare
 from tfhub_transfer.runs import Run
 
-pytestmark = pytest.mark.usefixtures("no_report")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_report")]
 
 CONTENT: dict[str, Any] = {
     "data": ["sample"],

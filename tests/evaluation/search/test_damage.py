@@ -22,6 +22,8 @@ from tfhub_transfer.runs import Run
 from tfhub_transfer.training.search import Drawn
 from tfhub_transfer.training.search_oracles import Budget
 
+pytestmark = pytest.mark.slow
+
 TWO = {"trials": 2, "space": {"head.l2": [0.1]}}
 
 

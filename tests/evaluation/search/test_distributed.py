@@ -33,6 +33,8 @@ from tfhub_transfer.training.search import Drawn
 from tfhub_transfer.training.search_oracles import Budget
 from tfhub_transfer.training.search_settings import SearchConfig, TuneConfig
 
+pytestmark = pytest.mark.slow
+
 TRIALS = 8
 DEADLINE = 240.0
 

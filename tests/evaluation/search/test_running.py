@@ -29,6 +29,8 @@ from tfhub_transfer.runs import Run, as_yaml, config_from_dict
 from tfhub_transfer.training.classifier import Classifier
 from tfhub_transfer.training.search_settings import SearchConfig, TuneConfig
 
+pytestmark = pytest.mark.slow
+
 # Keras knows no rulu, which is found out when a trial is built.
 SPACE: dict[str, Any] = {"head.hidden": [[16]], "head.activation": ["rulu"]}
 
