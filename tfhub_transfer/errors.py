@@ -13,6 +13,7 @@
     |-- CacheError               the feature cache on disk does not fit what was asked of it
     |-- TrainingError            a training that cannot go on, such as one that diverged
     |-- RunError                 a run directory that is taken, locked, or not a run
+    |   `-- DiskError            a file of it that cannot be written
     |-- ArtifactError            an exported model that cannot be written or read
     |   |-- AuditError           it has ops that the server it is meant for would refuse
     |   `-- ConversionError      a format that it cannot be converted to
@@ -27,6 +28,7 @@ from __future__ import annotations
 import errno
 
 __all__ = [
+    "DISK_ERRORS",
     "ArtifactError",
     "AuditError",
     "CacheError",
@@ -34,6 +36,7 @@ __all__ = [
     "ConversionError",
     "CorruptEncoderError",
     "DataError",
+    "DiskError",
     "DownloadError",
     "EncoderError",
     "MissingColumnError",

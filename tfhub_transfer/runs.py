@@ -94,7 +94,7 @@ class Run:
                     f"--overwrite empties only a directory with a run's config.yaml in it, "
                     f"and there is none. Received: {path}"
                 )
-            if (path / _SEARCH).exists():
+            if (path / SEARCH_SETTINGS).exists():
                 raise RunError(
                     f"--overwrite would delete the search in this directory, with all of its "
                     f"trials. Give another --run. Received: {path}"
@@ -142,12 +142,12 @@ class Run:
             RunError: there is no `config.yaml` in it.
         """
         run = cls(Path(path))
-        if (run.path / _SEARCH).exists() and not run.config_file.exists():
+        if (run.path / SEARCH_SETTINGS).exists() and not run.config_file.exists():
             raise RunError(
                 f"The search in this directory has not trained its best settings yet; go on with "
                 f"`python -m tfhub_transfer.tune --config "
-                f"{shlex.quote(str(run.path / _SEARCH))} --run {shlex.quote(str(run.path))} "
-                f"--resume`. Received: {path}"
+                f"{shlex.quote(str(run.path / SEARCH_SETTINGS))} "
+                f"--run {shlex.quote(str(run.path))} --resume`. Received: {path}"
             )
         if not run.config_file.exists():
             raise RunError(
@@ -258,9 +258,9 @@ class Run:
             temporary.write_text(text, encoding="utf-8")
 
 
+# The settings of a search, in the directory of its best run.
+SEARCH_SETTINGS = Path("search", "search.yaml")
 # What a run writes before its first epoch is whole.
-# The settings of a search, whose best run has the same directory.
-_SEARCH = Path("search", "search.yaml")
 _BEFORE_TRAINING = {".lock", "config.yaml", "environment.json", "rejected.jsonl"}
 
 

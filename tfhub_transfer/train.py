@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 from tfhub_transfer import cli
 from tfhub_transfer.config import Config
-from tfhub_transfer.registry import EXPORTS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,8 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print_result(metrics, run.report_file)
     if not metrics["finished"]:
         return cli.INTERRUPTED
-    if config.task in EXPORTS:
-        print_next(run.path)
+    print_next(run.path)
     return 0
 
 

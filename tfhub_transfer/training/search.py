@@ -113,7 +113,7 @@ class SearchTuner(BaseTuner):  # type: ignore[misc]
         The first one is, unless one of them lies outside of its range.
         """
         own = hyperparameters(self._space).values
-        return not self._space.note and all(
+        return not self._space.without_own and all(
             trial.hyperparameters.values.get(name) == value for name, value in own.items()
         )
 

@@ -129,19 +129,25 @@ class Space:
         return {name: settings[name] for name in self.names}
 
     @property
+    def without_own(self) -> tuple[Range, ...]:
+        """The ranges in which the first trial cannot have the configuration's own value."""
+        return tuple(
+            one for one in self.dimensions if isinstance(one, Range) and not one.takes_own
+        )
+
+    @property
     def note(self) -> str:
         """A sentence where no trial is that of the configuration as given; else empty."""
-        own = self.own
-        outside = [
-            f"{one.name} begins at {one.start:g} instead of {json.dumps(own[one.name])}"
-            for one in self.dimensions
-            if isinstance(one, Range) and not one.takes_own
-        ]
-        if not outside:
+        if not self.without_own:
             return ""
+        own = self.own
+        begin = [
+            f"{one.name} begins at {one.start:g} instead of {json.dumps(own[one.name])}"
+            for one in self.without_own
+        ]
         return (
             f"search.space does not hold all of the configuration's own values, so that no trial "
-            f"is the configuration as given: {'; '.join(outside)}"
+            f"is the configuration as given: {'; '.join(begin)}"
         )
 
     @property

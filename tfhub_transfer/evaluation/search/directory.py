@@ -20,12 +20,12 @@ import yaml
 
 from tfhub_transfer.dotted import flat
 from tfhub_transfer.errors import RunError
-from tfhub_transfer.runs import Run, as_yaml
+from tfhub_transfer.runs import SEARCH_SETTINGS, Run, as_yaml
 from tfhub_transfer.training.search_settings import TuneConfig
 
 __all__ = ["SETTINGS", "begin_search", "changed_settings", "check_rows", "open_search"]
 
-SETTINGS = "search.yaml"
+SETTINGS = SEARCH_SETTINGS.name
 _ROWS = "rows.txt"
 # A search may go on with more of these.
 _MAY_CHANGE = ("trials", "budget", "seeds", "compare")
@@ -43,7 +43,7 @@ def open_search(config: TuneConfig) -> tuple[Run, Run]:
             other settings.
     """
     path = config.directory or Path(f"runs/{time.strftime('%Y%m%d-%H%M%S')}")
-    run, home = Run(path), Run(path / "search")
+    run, home = Run(path), Run(path / SEARCH_SETTINGS.parent)
     if path.exists() and not path.is_dir():
         raise RunError(f"The run directory must not be a file. Received: {path}")
     # a search that failed before it began leaves locks

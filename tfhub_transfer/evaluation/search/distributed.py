@@ -20,7 +20,7 @@ from tfhub_transfer.evaluation.search.result import TrialResult
 from tfhub_transfer.evaluation.search.trial import TrialRunner, digest_of, scores_of
 from tfhub_transfer.evaluation.tracing import quiet_tracing
 from tfhub_transfer.progress import progress
-from tfhub_transfer.runs import Run, installed_versions
+from tfhub_transfer.runs import SEARCH_SETTINGS, Run, installed_versions
 from tfhub_transfer.training.search import Drawn, SearchTuner
 from tfhub_transfer.training.search_chief import Chief
 from tfhub_transfer.training.search_oracles import Budget, make_oracle
@@ -104,7 +104,7 @@ def work(config: TuneConfig) -> int:
             version of this package or of Keras Tuner; and whatever the parts raise on purpose.
         KeyboardInterrupt: Ctrl-C; another worker gets the trial that was running.
     """
-    space, home = config.space(), Run(Path(config.run or "") / "search")
+    space, home = config.space(), Run(Path(config.run or "") / SEARCH_SETTINGS.parent)
     with connected(config.address, config.wait_seconds) as channel, quiet_tracing():
         about = _joined(config, home)
         runner = TrialRunner(space, Budget(None))

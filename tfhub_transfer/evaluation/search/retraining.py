@@ -20,11 +20,9 @@ from tfhub_transfer.evaluation.metrics import predict
 from tfhub_transfer.evaluation.predictions import Predictions
 from tfhub_transfer.evaluation.protocols.significance import Difference, compare
 from tfhub_transfer.progress import Advance
-from tfhub_transfer.runs import Run, config_from_dict
+from tfhub_transfer.runs import SEARCH_SETTINGS, Run, config_from_dict
 
 __all__ = ["Retrained", "difference", "retrain"]
-
-_SEARCH = "search"  # what a search keeps in the directory of its best run
 
 
 @dataclass(frozen=True)
@@ -87,7 +85,7 @@ def _finished(config: Config, run: Run) -> Run:
         there = config_from_dict(run.load_config())
         if dataclasses.replace(there, run=None) != config:
             with run.lock():
-                run.empty(keep=(_SEARCH,))
+                run.empty(keep=(SEARCH_SETTINGS.parent.name,))
     if not _is_finished(run):
         run.write_config(config)  # something to resume, though the search lies beside it
         try:

@@ -59,9 +59,10 @@ def search(config: TuneConfig) -> Run:
         runner = TrialRunner(space, oracle.budget)
         # before anything is written: a mistyped column costs no search that is there
         data = runner.prepare()
+        digest = digest_of(data)
         if config.resume:
-            check_rows(home, digest_of(data))
-        begin_search(config, run, home, digest_of(data))
+            check_rows(home, digest)
+        begin_search(config, run, home, digest)
         for warning in filter(None, (few_rows(len(data.validation)), space.note)):
             print(f"warning: {warning}", file=sys.stderr)
         write = functools.partial(_write, config, space, home, len(data.validation))
