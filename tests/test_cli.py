@@ -206,7 +206,7 @@ def test_help_tells_every_setting_and_its_default(capsys):
         for flag in [f"{name}.{inner}" for inner in group] if isinstance(group, dict) else [name]:
             assert f"--{flag} " in text
     assert "the share of the training rows held out" in text
-    assert f"default: {Config().training.learning_rate}" in text
+    assert f"default: {Config().training.batch_size}" in text
 
 
 @pytest.mark.parametrize("error", [TransferError("what, where"), DataError("what, where")])

@@ -81,6 +81,17 @@ def test_the_ends_of_the_ranges_are_accepted(settings, name, value):
     assert getattr(settings(**{name: value}), name) == value
 
 
+def test_the_head_of_contrastive_is_linear_and_fast_by_default():
+    fitted = Config(training=TrainingConfig(strategy="contrastive"))
+    assert (fitted.head.hidden, fitted.training.peak_rate) == ((), 1e-2)
+    assert (Config().head.hidden, Config().training.peak_rate) == ((1024,), 1e-3)
+    asked = Config(
+        training=TrainingConfig(strategy="contrastive", learning_rate=0.5),
+        head=HeadConfig(hidden=(8,)),
+    )
+    assert (asked.head.hidden, asked.training.peak_rate) == ((8,), 0.5)
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

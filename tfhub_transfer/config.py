@@ -18,6 +18,7 @@ from tfhub_transfer.errors import ConfigError
 from tfhub_transfer.registry import BASELINES, STRATEGIES, TASKS
 from tfhub_transfer.strategy_config import (
     EPOCHS,
+    LEARNING_RATES,
     AdaptationConfig,
     ContrastiveConfig,
     DistillationConfig,
@@ -135,7 +136,8 @@ class HeadConfig:
 
     Attributes:
         hidden: sizes of the dense layers between the vector and the output; none is a linear head.
-            By the task when not given: (1024,) for classification, none for the others.
+            When not given, (1024,) for classification, but none with strategy `contrastive`; none
+            for the other tasks.
         activation: of those layers, by its Keras name.
         dropout: the share of inputs dropped before each dense layer, the output's included.
         l2: the factor of the squared-weight penalty on each dense kernel.
@@ -206,9 +208,10 @@ class TrainingConfig:
         optimizer: `adamw`, which leaves the rows of a token table alone that a batch did not look
             up; or one of Keras' own, which do not: `nadam`, `lion`, `sgd` with Nesterov momentum
             0.9, `rmsprop`, `adafactor`. Each wants a learning rate of its own.
-        learning_rate: the optimizer's, at its highest.
+        learning_rate: the optimizer's, at its highest; when not given, 1e-3, and 1e-2 for the head
+            of `contrastive`.
         encoder_learning_rate: that of the encoder's weights, where they move; when not given,
-            5e-5 for a transformer (2e-4 with `contrastive`) and 3e-4 for a text embedding.
+            5e-5 for a transformer (1e-4 with `contrastive`) and 3e-4 for a text embedding.
         warmup: the share of all steps in which the rate rises from zero.
         decay: how the rate falls after the warm-up; `slanted` along a line to 1/32 of the peak.
         weight_decay: decoupled (AdamW, arXiv 1711.05101); norms and biases are spared.
@@ -236,7 +239,7 @@ class TrainingConfig:
     batch_size: int = 64
     accumulate: int = 1
     optimizer: Literal["adamw", "nadam", "lion", "sgd", "rmsprop", "adafactor"] = "adamw"
-    learning_rate: float = 1e-3
+    learning_rate: float | None = None
     encoder_learning_rate: float | None = None
     warmup: float = 0.05
     decay: Literal["none", "linear", "cosine", "slanted"] = "cosine"
@@ -258,7 +261,8 @@ class TrainingConfig:
         at_least("training.batch_size", self.batch_size, 1)
         at_least("training.accumulate", self.accumulate, 1)
         at_least("training.patience", self.patience, 1)
-        within("training.learning_rate", self.learning_rate, 1e-9, 100.0)
+        if self.learning_rate is not None:
+            within("training.learning_rate", self.learning_rate, 1e-9, 100.0)
         if self.encoder_learning_rate is not None:
             within("training.encoder_learning_rate", self.encoder_learning_rate, 1e-9, 100.0)
         within("training.warmup", self.warmup, 0.0, 1.0)
@@ -271,6 +275,11 @@ class TrainingConfig:
     def max_epochs(self) -> int:
         """The passes over the training rows, the strategy's own where none are given."""
         return self.epochs or EPOCHS[self.strategy]
+
+    @property
+    def peak_rate(self) -> float:
+        """The optimizer's learning rate at its highest, the strategy's own where none is given."""
+        return self.learning_rate or LEARNING_RATES[self.strategy]
 
 
 @dataclass(frozen=True)
@@ -340,7 +349,8 @@ class Config:
     def __post_init__(self) -> None:
         TASKS.check(self.task)
         if self.head.hidden is None:
-            head = dataclasses.replace(self.head, hidden=HIDDEN[self.task])
+            linear = self.training.strategy == "contrastive"
+            head = dataclasses.replace(self.head, hidden=() if linear else HIDDEN[self.task])
             object.__setattr__(self, "head", head)
         if self.evaluation.baselines is None:
             names = TASK_BASELINES[self.task]

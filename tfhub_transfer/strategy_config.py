@@ -12,6 +12,7 @@ __all__ = [
     "CONTRASTIVE_LEARNING_RATES",
     "ENCODER_LEARNING_RATES",
     "EPOCHS",
+    "LEARNING_RATES",
     "AdaptationConfig",
     "ContrastiveConfig",
     "DistillationConfig",
@@ -20,8 +21,12 @@ __all__ = [
 # By the kind of encoder: a table of token vectors takes larger steps than a deep network.
 ENCODER_LEARNING_RATES = {"transformer": 5e-5, "text_embedding": 3e-4}
 # On pairs of a few texts, for a few steps.
-CONTRASTIVE_LEARNING_RATES = {"transformer": 2e-4, "text_embedding": 3e-4}
+CONTRASTIVE_LEARNING_RATES = {"transformer": 1e-4, "text_embedding": 3e-4}
 
+# Of all other weights. With `contrastive` they are by default a linear head on vectors of length 1,
+# whose weights have a long way to go.
+LEARNING_RATES = dict.fromkeys(("feature_extraction", "fine_tuning", "distillation"), 1e-3)
+LEARNING_RATES |= {"dann": 1e-3, "coral": 1e-3, "contrastive": 1e-2}
 
 # Passes over the training rows, where none are given: a head alone takes many short ones.
 EPOCHS = {"feature_extraction": 40, "fine_tuning": 4, "contrastive": 40, "distillation": 4}
@@ -37,12 +42,13 @@ class ContrastiveConfig:
     Attributes:
         steps: optimizer steps; when not given, 25 times as many as each class needs for its turn
             in a batch.
-        batch_size: texts per step at most, divided evenly among its classes.
+        batch_size: texts per step at most, divided evenly among its classes; when not given, two
+            for each class there is, but 32 at least and 160 at most.
         temperature: of the softmax over a batch's pairs (arXiv 2004.11362).
     """
 
     steps: int | None = None
-    batch_size: int = 32
+    batch_size: int | None = None
     temperature: float = 0.1
 
     def __post_init__(self) -> None:

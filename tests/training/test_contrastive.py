@@ -223,6 +223,17 @@ def test_steps_follow_the_number_of_classes_where_none_are_given(tmp_path, sourc
     assert run_experiment(config).load_metrics()["contrastive"]["steps"] == 25
 
 
+def test_all_classes_meet_in_a_batch_where_no_size_is_given(tmp_path, embedding):
+    for classes, texts in ((20, 40), (100, 160)):
+        rows = [(f"{word} {n}", f"class {n}") for n in range(classes) for word in "abcdefgh"]
+        source = trained.write_csv(tmp_path / f"{classes}.csv", rows)
+        asked = ContrastiveConfig(steps=1)
+        config = settings(
+            tmp_path / f"run {classes}", source, embedding, data={"shots": 4}, contrastive=asked
+        )
+        assert run_experiment(config).load_metrics()["contrastive"]["texts"] == texts
+
+
 def test_a_loss_that_is_no_number_is_an_error(tmp_path, monkeypatch, source, embedding):
     monkeypatch.setattr(
         pair_training, "supervised_contrastive", lambda vectors, *_: np.nan * tf.reduce_sum(vectors)

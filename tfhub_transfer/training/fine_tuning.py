@@ -74,6 +74,6 @@ class FineTuning(Strategy):
             encoder=encoder,
             config=config,
             run=self.run,
-            rate=rate / config.training.learning_rate,
+            rate=rate / config.training.peak_rate,
         )
         return Outcome(progress, 0.0, bulk_encode(encoder), details=details)

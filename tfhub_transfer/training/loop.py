@@ -110,7 +110,7 @@ def fit(
             f"training, or no step would be taken. Received: {config.accumulate}"
         )
     # of batches, which is what an optimizer counts where gradients of several make a step
-    rate = WarmupDecay(config.learning_rate, steps * epochs, config.warmup, config.decay)
+    rate = WarmupDecay(config.peak_rate, steps * epochs, config.warmup, config.decay)
     for metric in objective.metrics:
         metric.reset_state()  # Keras would not, before the first batch, of what a stage left behind
     last, best = _checkpoints(run, stage)
@@ -278,7 +278,7 @@ class _Epochs(keras.callbacks.Callback):
                 f"The loss or a weight is no number any more in epoch {epoch + 1}"
                 f"{_in(self._stage)}; the weights of the epoch before are in "
                 f"{self._run.checkpoints}. A lower --training.learning_rate than "
-                f"{self._config.learning_rate:g} or a longer --training.warmup usually helps. "
+                f"{self._config.peak_rate:g} or a longer --training.warmup usually helps. "
                 f"Received: {values}"
             )
 
