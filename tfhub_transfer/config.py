@@ -352,6 +352,9 @@ class Config:
             linear = self.training.strategy == "contrastive"
             head = dataclasses.replace(self.head, hidden=() if linear else HIDDEN[self.task])
             object.__setattr__(self, "head", head)
+        if self.training.learning_rate is None:
+            training = dataclasses.replace(self.training, learning_rate=self.training.peak_rate)
+            object.__setattr__(self, "training", training)
         if self.evaluation.baselines is None:
             names = TASK_BASELINES[self.task]
             evaluation = dataclasses.replace(self.evaluation, baselines=names)
