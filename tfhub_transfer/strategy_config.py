@@ -9,7 +9,6 @@ from tfhub_transfer.checks import at_least, within
 from tfhub_transfer.errors import ConfigError
 
 __all__ = [
-    "CONTRASTIVE_LEARNING_RATES",
     "ENCODER_LEARNING_RATES",
     "EPOCHS",
     "LEARNING_RATES",
@@ -20,9 +19,6 @@ __all__ = [
 
 # By the kind of encoder: a table of token vectors takes larger steps than a deep network.
 ENCODER_LEARNING_RATES = {"transformer": 5e-5, "text_embedding": 3e-4}
-# On pairs of a few texts, for a few steps.
-CONTRASTIVE_LEARNING_RATES = {"transformer": 1e-4, "text_embedding": 3e-4}
-
 # Of all other weights. With `contrastive` they are by default a linear head on vectors of length 1,
 # whose weights have a long way to go.
 LEARNING_RATES = dict.fromkeys(("feature_extraction", "fine_tuning", "distillation"), 1e-3)
@@ -49,7 +45,7 @@ class ContrastiveConfig:
 
     steps: int | None = None
     batch_size: int | None = None
-    temperature: float = 0.1
+    temperature: float = 0.2
 
     def __post_init__(self) -> None:
         at_least("contrastive.steps", self.steps, 1)

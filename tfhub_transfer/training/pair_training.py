@@ -20,7 +20,7 @@ from tfhub_transfer.encoders.layer import HubLayer
 from tfhub_transfer.errors import TrainingError
 from tfhub_transfer.progress import progress
 from tfhub_transfer.runs import Run
-from tfhub_transfer.strategy_config import CONTRASTIVE_LEARNING_RATES
+from tfhub_transfer.strategy_config import ENCODER_LEARNING_RATES
 from tfhub_transfer.training import checkpoint
 from tfhub_transfer.training.groups import rates_of
 from tfhub_transfer.training.interrupts import held_interrupts
@@ -102,7 +102,7 @@ class PairTraining:
         self._model = keras.Model(text, encoder(text))
         training = config.training
         kind = "transformer" if encoder.encoder.preprocess else "text_embedding"
-        self._rate = training.encoder_learning_rate or CONTRASTIVE_LEARNING_RATES[kind]
+        self._rate = training.encoder_learning_rate or ENCODER_LEARNING_RATES[kind]
         rate = WarmupDecay(self._rate, self.total, training.warmup, training.decay)
         self._model.compile(optimizer=make_optimizer(rate, training, multipliers))
         self._model.optimizer.build(self._model.trainable_variables)
