@@ -12,9 +12,8 @@ from tfhub_transfer.data.examples import Dataset, Examples
 from tfhub_transfer.data.pipeline import Features, Order, batches, text_features
 from tfhub_transfer.encoders.bulk_words import bulk_encode
 from tfhub_transfer.encoders.lengths import token_counts
-from tfhub_transfer.strategy_config import ENCODER_LEARNING_RATES
 from tfhub_transfer.training.classifier import Classifier
-from tfhub_transfer.training.groups import rates_of
+from tfhub_transfer.training.groups import encoder_rate, rates_of
 from tfhub_transfer.training.objective import Objective
 from tfhub_transfer.training.stages import fit_stages, plan
 from tfhub_transfer.training.strategy import Outcome, Strategy
@@ -29,8 +28,6 @@ class FineTuning(Strategy):
         """Train the head and the chosen weights of the encoder, in one stage or several."""
         config, encoder = self.config, classifier.encoder
         stages = plan(config, data, rates_of(encoder, config.training), depth=encoder.depth)
-        kind = "transformer" if encoder.encoder.preprocess else "text_embedding"
-        rate = config.training.encoder_learning_rate or ENCODER_LEARNING_RATES[kind]
         objective = self.objective or Objective.ground_truth(
             classifier.head, data, truncate=config.training.truncate_loss
         )
@@ -45,7 +42,7 @@ class FineTuning(Strategy):
         @functools.cache  # stages go over the same examples
         def lengths(examples: Examples) -> np.ndarray | None:
             # a text embedding does not pad, and mixes better without
-            if kind == "text_embedding":
+            if encoder.encoder.preprocess is None:
                 return None
             return token_counts(encoder, examples.batches(_TEXTS_AT_ONCE))
 
@@ -74,6 +71,6 @@ class FineTuning(Strategy):
             encoder=encoder,
             config=config,
             run=self.run,
-            rate=rate / config.training.peak_rate,
+            rate=encoder_rate(encoder, config.training) / config.training.peak_rate,
         )
         return Outcome(progress, 0.0, bulk_encode(encoder), details=details)

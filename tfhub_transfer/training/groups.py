@@ -9,8 +9,9 @@ from tfhub_transfer.config import TrainingConfig
 from tfhub_transfer.encoders.depth import level_of
 from tfhub_transfer.encoders.layer import HubLayer
 from tfhub_transfer.errors import TrainingError
+from tfhub_transfer.strategy_config import ENCODER_LEARNING_RATES
 
-__all__ = ["let_move", "rates_of"]
+__all__ = ["encoder_rate", "let_move", "rates_of"]
 
 
 def rates_of(encoder: HubLayer, config: TrainingConfig) -> dict[str, float]:
@@ -56,6 +57,12 @@ def rates_of(encoder: HubLayer, config: TrainingConfig) -> dict[str, float]:
         )
     let_move(encoder, moving)
     return moving
+
+
+def encoder_rate(encoder: HubLayer, config: TrainingConfig) -> float:
+    """Return the learning rate of the encoder's weights, that of its kind where none is given."""
+    kind = "transformer" if encoder.encoder.preprocess else "text_embedding"
+    return config.encoder_learning_rate or ENCODER_LEARNING_RATES[kind]
 
 
 def let_move(encoder: HubLayer, paths: Collection[str]) -> None:

@@ -20,9 +20,8 @@ from tfhub_transfer.encoders.layer import HubLayer
 from tfhub_transfer.errors import TrainingError
 from tfhub_transfer.progress import progress
 from tfhub_transfer.runs import Run
-from tfhub_transfer.strategy_config import ENCODER_LEARNING_RATES
 from tfhub_transfer.training import checkpoint
-from tfhub_transfer.training.groups import rates_of
+from tfhub_transfer.training.groups import encoder_rate, rates_of
 from tfhub_transfer.training.interrupts import held_interrupts
 from tfhub_transfer.training.optimizer import make_optimizer
 from tfhub_transfer.training.pair_loss import supervised_contrastive
@@ -32,10 +31,6 @@ __all__ = ["PairProgress", "PairTraining"]
 
 # A batch is encoded in this many parts of like length: in one, all would be padded to the longest.
 _PARTS = 4
-# Texts of a step, where no number is given. A batch of 32 holds 16 of Banking77's 77 classes, and
-# those that are easily confused seldom meet: at 8 texts a class the vectors came out worse than the
-# published ones, with all classes in each batch better. Memory sets the upper limit.
-_FEWEST, _MOST = 32, 160
 # Where no number of steps is given: so many times as it takes for each class to have had its turn.
 STEPS_PER_ROUND = 25
 # A checkpoint has the size of three encoders, and a step takes about a second.
@@ -90,8 +85,7 @@ class PairTraining:
     def __init__(self, encoder: HubLayer, examples: Examples, config: Config, run: Run):
         asked = config.contrastive
         self._encoder, self._examples, self._config = encoder, examples, config
-        size = asked.batch_size or min(max(2 * len(np.unique(examples.labels)), _FEWEST), _MOST)
-        self._pairs = PairBatches(examples.labels, size, seed=config.seed)
+        self._pairs = PairBatches(examples.labels, asked.batch_size, seed=config.seed)
         self.batch_size = self._pairs.batch_size
         self.total = asked.steps or STEPS_PER_ROUND * self._pairs.round
         self.file = run.checkpoints / "pairs.safetensors"
@@ -101,8 +95,7 @@ class PairTraining:
         text = keras.Input((), dtype="string", name="text")
         self._model = keras.Model(text, encoder(text))
         training = config.training
-        kind = "transformer" if encoder.encoder.preprocess else "text_embedding"
-        self._rate = training.encoder_learning_rate or ENCODER_LEARNING_RATES[kind]
+        self._rate = encoder_rate(encoder, training)
         rate = WarmupDecay(self._rate, self.total, training.warmup, training.decay)
         self._model.compile(optimizer=make_optimizer(rate, training, multipliers))
         self._model.optimizer.build(self._model.trainable_variables)
