@@ -55,6 +55,19 @@ def _parser() -> Parser:
     command = _new_parser("Show an encoder's record, files and weights.")
     command.add_argument("name", help="a name of the catalogue, a handle or a path")
     command.add_argument("--offline", action="store_true", help=offline_help)
+    command.add_argument(
+        "--neighbours",
+        nargs="+",
+        metavar="WORD",
+        default=[],
+        help="of a text embedding with a vocabulary: the words whose vectors are nearest",
+    )
+    command.add_argument(
+        "--analogy",
+        nargs=3,
+        metavar=("A", "B", "C"),
+        help="likewise: A is to B as C is to which words",
+    )
     commands.add_subcommand("info", command, help="show an encoder's record, files and weights")
 
     command = _new_parser("Bring encoders into this machine's cache.")
@@ -156,6 +169,11 @@ def _info(arguments: Namespace) -> int:
     console.print(facts)
     console.print("\nFor --training.trainable, a regular expression on the paths:\n")
     console.print(groups, markup=False)
+    if arguments.neighbours or arguments.analogy:
+        from tfhub_transfer.encoders.probes import probe_table
+
+        console.print()
+        console.print(probe_table(layer, arguments.neighbours, arguments.analogy))
     return 0
 
 
