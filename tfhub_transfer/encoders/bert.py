@@ -37,6 +37,7 @@ class BertPreprocess(tf.Module):
         super().__init__(name="preprocess")
         self._special = SpecialTokens(*map(vocabulary.index, ("[CLS]", "[SEP]", "[PAD]")))
         self._max_tokens = max_tokens
+        self._vocabulary = vocabulary
         self._tokenizer = tf_text.FastBertTokenizer(
             vocabulary, lower_case_nfd_strip_accents=lower_case
         )
@@ -51,6 +52,11 @@ class BertPreprocess(tf.Module):
     def __call__(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
         """Return input_word_ids, input_mask and input_type_ids, each int32[B, S]."""
         return pack(self.tokenize(text), self._special, self._max_tokens)
+
+    @tf.function(input_signature=[])
+    def vocabulary(self) -> tf.Tensor:
+        """Return the word pieces in the order of their ids, string[V]; the tokenizer hides them."""
+        return tf.constant(self._vocabulary)
 
 
 _INPUTS = {
@@ -242,14 +248,29 @@ def build(checkpoint: Path, target: Path, *, sha256: str | None = None) -> None:
     config = BertConfig.read(checkpoint)
     weights = read_weights(checkpoint, sha256=sha256)
     vocabulary = read_vocabulary(checkpoint / "vocab.txt", config.vocabulary)
+    write(config, weights, vocabulary, target)
 
+
+def write(config: BertConfig, weights: Weights, vocabulary: list[str], target: Path) -> None:
+    """Write `target/preprocess` and `target/encoder`.
+
+    Args:
+        config: of the encoder.
+        weights: its tensors, named as in a checkpoint.
+        vocabulary: the word pieces in the order of their ids.
+        target: an existing directory to write into.
+    """
     preprocess = BertPreprocess(
         vocabulary, lower_case=config.lower_case, max_tokens=config.max_tokens
     )
     save_reusable(
         preprocess,
         target / "preprocess",
-        functions={"__call__": preprocess.__call__, "tokenize": preprocess.tokenize},
+        functions={
+            "__call__": preprocess.__call__,
+            "tokenize": preprocess.tokenize,
+            "vocabulary": preprocess.vocabulary,
+        },
         signatures=preprocess.__call__,
     )
     encoder = BertEncoder(config, weights)
