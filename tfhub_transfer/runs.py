@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import filelock
 import yaml
@@ -55,6 +55,29 @@ def _umask() -> int:
     return mask
 
 
+class RunSettings(Protocol):
+    """What a run has to know of its settings, whatever it does."""
+
+    @property
+    def run(self) -> str | None:
+        """Its directory; named by date and time when not given."""
+
+    @property
+    def resume(self) -> bool:
+        """Whether to continue the run in that directory."""
+
+    @property
+    def overwrite(self) -> bool:
+        """Whether to empty that directory."""
+
+    @property
+    def seed(self) -> int:
+        """Of every random choice."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all settings as plain dicts, lists and scalars."""
+
+
 class Run:
     """One run directory; made by `Run.create` or `Run.open`."""
 
@@ -71,7 +94,7 @@ class Run:
         self.logs = path / "logs"
 
     @classmethod
-    def create(cls, config: Config) -> Run:
+    def create(cls, config: RunSettings) -> Run:
         """Make the directory that `config` names, or accept the one that is there, as it is.
 
         Raises:
@@ -109,7 +132,7 @@ class Run:
         path.mkdir(parents=True, exist_ok=True)
         return run
 
-    def begin(self, config: Config) -> None:
+    def begin(self, config: RunSettings) -> None:
         """Write what a run begins with, with the lock held; what it overwrites is deleted here.
 
         Rejected rows stay: a run that is overwritten is whole until the new data, which writes
@@ -156,7 +179,7 @@ class Run:
             )
         return run
 
-    def _check_resumable(self, config: Config) -> None:
+    def _check_resumable(self, config: RunSettings) -> None:
         if not self.config_file.exists():
             raise RunError(f"Nothing to resume: no config.yaml in the directory. "
                            f"Received: {self.path}")
@@ -236,10 +259,10 @@ class Run:
             )
         return loaded
 
-    def write_config(self, config: Config) -> None:
+    def write_config(self, config: RunSettings) -> None:
         """Write the resolved configuration as `config.yaml`, which repeats the run from anew."""
-        config = dataclasses.replace(config, resume=False, overwrite=False)
-        self.write_text("config.yaml", as_yaml(config.to_dict()))
+        settings = {**config.to_dict(), "resume": False, "overwrite": False}
+        self.write_text("config.yaml", as_yaml(settings))
 
     def write_environment(self, seed: int) -> None:
         """Write `environment.json`: package versions, seed and hardware."""
@@ -291,7 +314,7 @@ def as_yaml(settings: Mapping[str, Any]) -> str:
     return str(yaml.safe_dump(dict(settings), sort_keys=False, allow_unicode=True))
 
 
-def settings_of(config: Config) -> dict[str, Any]:
+def settings_of(config: RunSettings) -> dict[str, Any]:
     """Return the settings that change what a run computes, by dotted name."""
     settings = flat(config.to_dict())
     return {key: settings[key] for key in settings if key not in ("run", "resume", "overwrite")}
