@@ -5,6 +5,7 @@ Exit codes: 0 done, 2 a wrong flag or an error the text explains, 130 interrupte
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
@@ -120,8 +121,14 @@ def _listed(arguments: list[str], flags: jsonargparse.ArgumentParser) -> list[st
         whole = f"{listed.pop()}={argument}" if follows else argument
         flag, equals, value = whole.partition("=")
         bare = flag in lists and equals and not value.startswith("[")
-        listed.append(f"{flag}=[{value}]" if bare else whole)
+        listed.append(f"{flag}=[{_items(value)}]" if bare else whole)
     return listed
+
+
+def _items(value: str) -> str:
+    """Quote items that YAML would take for lists, as the `train[:10%]` of TFDS."""
+    parts = value.split(",") if "[" in value else ()
+    return ",".join(json.dumps(part) if "[" in part else part for part in parts) or value
 
 
 def bare_booleans(flags: jsonargparse.ArgumentParser) -> None:
