@@ -18,7 +18,7 @@ PACKAGE = "tfhub_transfer"
 BASE = {"config", "checks", "dotted", "registry", "errors", "runs", "progress"}
 BASE |= {"strategy_config", "task_config"}
 COMMANDS = {"train", "tune", "evaluate", "export", "predict", "serve", "encoders.__main__"}
-COMMANDS |= {"pretraining.__main__"}
+COMMANDS |= {"pretrain"}
 FOLDERS = {
     "data": set(),
     "encoders": set(),
@@ -27,7 +27,7 @@ FOLDERS = {
     "evaluation": {"data", "heads", "training"},
     "artifact": {"data", "encoders", "heads", "training", "evaluation"},
     "serving": {"artifact.predictor"},
-    "pretraining": {"data"},
+    "pretraining": {"data", "encoders"},
 }
 TENSORFLOW = {"tensorflow", "tensorflow_text", "tensorflow_hub", "keras", "keras_tuner"}
 MODULES = {

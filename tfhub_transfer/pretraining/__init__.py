@@ -1,0 +1,1 @@
+"""Text without labels -> a TF Hub module of one's own."""

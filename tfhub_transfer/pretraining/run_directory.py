@@ -1,0 +1,89 @@
+"""The run directory of a pre-training: DIR/work, DIR/module and what every run has."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tfhub_transfer.errors import ConfigError, DataError
+from tfhub_transfer.pretraining.corpus import Corpus
+from tfhub_transfer.pretraining.settings import PretrainingConfig
+from tfhub_transfer.runs import Run, atomic_path
+
+__all__ = ["PretrainingRun"]
+
+
+class PretrainingRun(Run):
+    """One run directory; made by `PretrainingRun.begun`.
+
+    Attributes:
+        work: for what is only made on the way, as counts and shards.
+        module: where the pre-trained module ends up.
+    """
+
+    def __init__(self, path: Path):
+        super().__init__(path)
+        self.work = path / "work"
+        self.module = path / "module"
+
+    @classmethod
+    @contextlib.contextmanager
+    def begun(cls, config: PretrainingConfig) -> Iterator[PretrainingRun]:
+        """Make the directory that `config` names, or go on in it, and hold it while in here.
+
+        A run that is resumed and has been finished already has `finished` true: leave it as it is.
+
+        Raises:
+            RunError: it is taken, locked, or of other settings.
+            DataError: a new run's corpus is not there.
+        """
+        run = cls.create(config)
+        with run.lock():
+            begins = not (config.resume and run.config_file.exists())
+            if begins:
+                # opened before what is overwritten is deleted
+                Corpus(config.corpus, config.data.text_column, config.data.dir)
+                run.begin(config)
+            run.work.mkdir(exist_ok=True)
+            run.checkpoints.mkdir(exist_ok=True)
+            try:
+                yield run
+            except (ConfigError, DataError):
+                # what cannot work as it was asked for takes no place
+                if begins and not any(run.checkpoints.iterdir()):
+                    shutil.rmtree(run.work)
+                    run.checkpoints.rmdir()
+                raise
+
+    @property
+    def finished(self) -> bool:
+        """Whether everything is written."""
+        return self.metrics_file.exists()
+
+    @contextlib.contextmanager
+    def writing_module(self) -> Iterator[Path]:
+        """Yield an empty directory, which becomes `module` if nothing failed."""
+        with tempfile.TemporaryDirectory(dir=self.path, prefix=".writing-") as temporary:
+            target = Path(temporary) / "module"
+            target.mkdir()
+            yield target
+            shutil.rmtree(self.module, ignore_errors=True)
+            target.replace(self.module)
+
+    def write_history(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write `history.csv` anew; its columns are the first row's keys."""
+        with atomic_path(self.history_file) as temporary, temporary.open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]) if rows else [])
+            writer.writeheader()
+            writer.writerows(rows)
+
+    def finish(self, metrics: Mapping[str, Any], *, keep_work: bool) -> None:
+        """Write `metrics.json`, last of all, and delete what is not needed any more."""
+        self.write_json("metrics.json", dict(metrics))
+        if not keep_work:
+            shutil.rmtree(self.work)
