@@ -144,3 +144,12 @@ FORMATS = Registry(
         "onnx": "tfhub_transfer.artifact.onnx:convert",
     },
 )
+
+PRETRAINERS = Registry(
+    "pre-training",
+    {
+        "swivel": "tfhub_transfer.pretraining.swivel:train",
+        "nnlm": "tfhub_transfer.pretraining.nnlm:train",
+        "mlm": "tfhub_transfer.pretraining.mlm:train",
+    },
+)

@@ -1,0 +1,34 @@
+"""Texts to sentences."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tfhub_transfer.pretraining.sentences import split_sentences
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", []),
+        ("  \n ", []),
+        ("One", ["One"]),
+        ("One. Two! Three? Four", ["One.", "Two!", "Three?", "Four"]),
+        ("It costs 3.50 at U.S.A. prices", ["It costs 3.50 at U.S.A.", "prices"]),
+        ('He said "No." Then he left.', ['He said "No."', "Then he left."]),
+        ("Good...  Bad", ["Good...", "Bad"]),
+        ("One<br /><br />Two. <br>Three", ["One", "Two.", "Three"]),
+        ("A line\nand another", ["A line", "and another"]),
+        ("好き。嫌い！本当？はい", ["好き。", "嫌い！", "本当？", "はい"]),
+        ("यह अच्छा है। वह बुरा है।", ["यह अच्छा है।", "वह बुरा है।"]),
+    ],
+)
+def test_examples(text, expected):
+    assert split_sentences(text) == expected
+
+
+@given(st.text(alphabet='ab .!?"\n。', max_size=40))
+def test_nothing_but_white_space_is_lost(text):
+    assert "".join("".join(split_sentences(text)).split()) == "".join(text.split())
