@@ -39,8 +39,8 @@ def code_of(notebook: nbformat.NotebookNode) -> ast.Module:
     return ast.parse(re.sub(r"^!.*$", "pass", "\n".join(cells), flags=re.MULTILINE))
 
 
-def test_there_are_six():
-    assert [path.name[:2] for path in LESSONS] == ["01", "02", "03", "04", "05", "06"]
+def test_there_are_seven():
+    assert [path.name[:2] for path in LESSONS] == ["01", "02", "03", "04", "05", "06", "07"]
 
 
 def test_a_lesson_is_kept_as_it_was_written(lesson, script):

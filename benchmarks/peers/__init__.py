@@ -68,5 +68,6 @@ PEERS = {
         Peer("keras-hub", (_pinned("keras-hub.txt"),)),
         Peer("fastapi", (_pinned("fastapi.txt"),)),
         Peer("setfit", (_pinned("torch.txt"), _pinned("setfit.txt"))),
+        Peer("word2vec", (_pinned("word2vec.txt"),)),
     )
 }
