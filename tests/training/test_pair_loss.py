@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfhub_transfer.training.pair_loss import supervised_contrastive
+from tfhub_transfer.training.pair_loss import cosine_regression, supervised_contrastive
 
 
 def by_the_book(vectors: np.ndarray, labels: np.ndarray, temperature: float) -> float:
@@ -39,6 +39,20 @@ def test_it_falls_as_classes_come_apart_and_does_not_mind_lengths():
     assert supervised_contrastive(apart, labels, 0.1) < supervised_contrastive(mixed, labels, 0.1)
     longer = supervised_contrastive(7.0 * mixed, labels, 0.1)
     np.testing.assert_allclose(longer, supervised_contrastive(mixed, labels, 0.1), rtol=1e-5)
+
+
+def test_cosines_are_drawn_to_one_within_a_class_and_to_zero_across():
+    labels = tf.constant([0, 0, 1, 1, 1])
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(5, 3)).astype(np.float32)
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    pairs = [(i, j) for i in range(5) for j in range(i)]
+    within = [(1 - unit[i] @ unit[j]) ** 2 for i, j in pairs if labels[i] == labels[j]]
+    across = [(unit[i] @ unit[j]) ** 2 for i, j in pairs if labels[i] != labels[j]]
+    expected = (np.mean(within) + np.mean(across)) / 2
+    assert float(cosine_regression(tf.constant(vectors), labels)) == pytest.approx(expected)
+    apart = tf.constant([[2.0, 0.0]] * 2 + [[0.0, 3.0]] * 3)
+    assert float(cosine_regression(apart, labels)) == pytest.approx(0.0)
 
 
 def test_its_gradient_is_finite_where_vectors_are_equal_or_zero():

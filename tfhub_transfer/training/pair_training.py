@@ -24,7 +24,7 @@ from tfhub_transfer.training import checkpoint
 from tfhub_transfer.training.groups import encoder_rate, rates_of
 from tfhub_transfer.training.interrupts import held_interrupts
 from tfhub_transfer.training.optimizer import make_optimizer
-from tfhub_transfer.training.pair_loss import supervised_contrastive
+from tfhub_transfer.training.pair_loss import cosine_regression, supervised_contrastive
 from tfhub_transfer.training.schedule import WarmupDecay
 
 __all__ = ["PairProgress", "PairTraining"]
@@ -188,7 +188,10 @@ class PairTraining:
         weights = self._encoder.trainable_weights
         with tf.GradientTape() as tape:
             vectors = self._vectors(texts)
-            loss = supervised_contrastive(vectors, labels, self._config.contrastive.temperature)
+            asked = self._config.contrastive
+            loss = supervised_contrastive(vectors, labels, asked.temperature)
+            if asked.regression:
+                loss += asked.regression * cosine_regression(vectors, labels)
         gradients = tape.gradient(loss, [weight.value for weight in weights])
         # as of a pooler that the pooled output does not go through
         used = [(g, w) for g, w in zip(gradients, weights, strict=True) if g is not None]
