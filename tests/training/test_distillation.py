@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from tests.encoders.tiny import EMBEDDING_WIDTH, write_text_embedding
+from tests.encoders.tiny import EMBEDDING_WIDTH, write_bert, write_text_embedding
 from tests.trained import sentences, settings, without_report, write_csv, write_several
 from tfhub_transfer.config import Config, DistillationConfig, EncoderConfig
 from tfhub_transfer.data.examples import Dataset
@@ -237,6 +237,22 @@ def test_the_answers_follow_the_order_of_the_labels(folder, teacher):
     np.testing.assert_array_equal(straight, reversed_[:, ::-1])
     assert not found[0].known(data.test, np.arange(5)).any()
     np.testing.assert_array_equal(found[0].read(data.test, np.arange(5)), np.zeros((5, 2)))
+
+
+def test_a_teacher_may_be_asked_in_bfloat16(folder):
+    encoder = EncoderConfig(str(write_bert(folder / "bert")))
+    with without_report():
+        config = settings(folder / "bert-teacher", folder / "rows.csv", encoder=encoder)
+        path = str(run_experiment(config).path)
+    data = load(config.data, seed=0)
+    positions = np.arange(40)
+    exact, rounded, default = (
+        Teacher(path, data, precision).logits(data.train).read(data.train, positions)
+        for precision in ("float32", "bfloat16", None)
+    )
+    np.testing.assert_array_equal(default, exact)
+    assert not np.array_equal(rounded, exact)
+    np.testing.assert_allclose(rounded, exact, atol=0.05)
 
 
 def test_a_teacher_with_other_labels_is_refused(folder, teacher, tmp_path):

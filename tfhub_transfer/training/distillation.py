@@ -36,7 +36,7 @@ class Distillation(Strategy):
         """Train the classifier as `distillation.student` would, on the softened targets."""
         config, asked = self.config, self.config.distillation
         start = time.monotonic()
-        teacher = Teacher(asked.teacher or "", data)
+        teacher = Teacher(asked.teacher or "", data, asked.precision)
         train, unlabelled, labelled_rows = data.train, None, len(data.train.column)
         if asked.unlabelled is not None:
             held_out = (data.validation, data.test)

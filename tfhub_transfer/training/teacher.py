@@ -6,7 +6,7 @@ import functools
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from tfhub_transfer.training.classifier import Classifier
 
 __all__ = ["Answers", "Teacher"]
 
+Precision = Literal["float32", "bfloat16"]
 _TEXTS_AT_ONCE = 4096
 # Probabilities that round to 0 or 1 have logits of this size at most.
 _EDGE = 1e-7
@@ -75,15 +76,17 @@ class Teacher:
     Args:
         directory: of the run.
         data: what the student learns; its labels are the order of the answers.
+        precision: of its matrix products; as its run has them when not given.
 
     Raises:
         RunError: there is no finished run.
         ConfigError: it has other labels than the student.
     """
 
-    def __init__(self, directory: str, data: Dataset):
+    def __init__(self, directory: str, data: Dataset, precision: Precision | None = None):
         self._run = Run.open(directory)
         self.config: Config = config_from_dict(self._run.load_config())
+        self._precision: Precision = precision or self.config.encoder.precision
         self.metrics = self._run.load_metrics()
         self._order = _matched(self.metrics, data, directory)
         self._vectors: FeatureCache | None = None
@@ -114,12 +117,12 @@ class Teacher:
 
     def vectors(self, examples: Examples) -> Answers:
         """Return what the teacher's head sees: D numbers a row; logits then come from these."""
-        layer, precision = self._classifier.encoder, self.config.encoder.precision
+        layer = self._classifier.encoder
         own = f"vectors {self._fingerprint}"
         self._vectors = FeatureCache.open(
             layer.fingerprint if self._frozen else own,
             width=layer.width,
-            precision=precision,
+            precision=self._precision,
         )
         texts = examples.batches(_TEXTS_AT_ONCE)
         places = self._vectors.add(texts, self._bulk, total=len(examples))
@@ -139,7 +142,7 @@ class Teacher:
         """Of the weights: those the run stored, and those its encoder's handle brings back."""
         encoder = self.config.encoder
         found = resolve(encoder.name, offline=encoder.offline)
-        both = f"{sha256(self._run.model_file)} {found.fingerprint} {encoder.precision}"
+        both = f"{sha256(self._run.model_file)} {found.fingerprint} {self._precision}"
         return hashlib.sha256(both.encode()).hexdigest()
 
     @functools.cached_property
@@ -148,7 +151,7 @@ class Teacher:
 
     @functools.cached_property
     def _bulk(self) -> BulkEncoder:
-        return BulkEncoder(self._classifier.encoder, self.config.encoder.precision)
+        return BulkEncoder(self._classifier.encoder, self._precision)
 
 
 def _matched(metrics: dict[str, Any], data: Dataset, directory: str) -> np.ndarray:
