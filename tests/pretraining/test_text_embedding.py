@@ -63,7 +63,7 @@ def texts(count: int) -> list[str]:
 
 def test_vectors_are_as_computed_plainly(module, vectors):
     normalization, loaded = module
-    some = texts(2000)
+    some = texts(10_000)
     expected = np.stack([plainly(text, normalization, vectors) for text in some])
     np.testing.assert_allclose(loaded(tf.constant(some)), expected, atol=1e-6)
 
