@@ -33,11 +33,11 @@ from benchmarks.probing import PROBED, probe, tfidf
 from benchmarks.resumable import Measurements, mean_and_deviation
 from benchmarks.table import ROOT, data_dir, print_heading, print_table, reached, say
 from benchmarks.training_runs import train
-from tfhub_transfer.pretraining.corpus import Corpus
-from tfhub_transfer.pretraining.exported_vectors import exported_vectors
-from tfhub_transfer.pretraining.settings import SwivelConfig
-from tfhub_transfer.pretraining.text_embedding import write_text_embedding
-from tfhub_transfer.pretraining.words import splitter
+from tfhub_transfer.pretraining.corpus.corpus import Corpus
+from tfhub_transfer.pretraining.swivel.settings import SwivelConfig
+from tfhub_transfer.pretraining.words.exported_vectors import exported_vectors
+from tfhub_transfer.pretraining.words.splitting import splitter
+from tfhub_transfer.pretraining.words.text_embedding import write_text_embedding
 
 CORPUS = ("tfds:imdb_reviews:unsupervised", "tfds:imdb_reviews:train")
 VOCABULARY = SwivelConfig.vocabulary

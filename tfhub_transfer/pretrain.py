@@ -7,8 +7,10 @@ import sys
 from collections.abc import Sequence
 
 from tfhub_transfer import cli
-from tfhub_transfer.pretraining.mlm_settings import MlmConfig
-from tfhub_transfer.pretraining.settings import NnlmConfig, PretrainingConfig, SwivelConfig
+from tfhub_transfer.pretraining.mlm.settings import MlmConfig
+from tfhub_transfer.pretraining.nnlm.settings import NnlmConfig
+from tfhub_transfer.pretraining.settings import PretrainingConfig
+from tfhub_transfer.pretraining.swivel.settings import SwivelConfig
 from tfhub_transfer.registry import PRETRAINERS
 
 # What each may be told; the trainers are in `registry.PRETRAINERS`.

@@ -148,8 +148,8 @@ FORMATS = Registry(
 PRETRAINERS = Registry(
     "pre-training",
     {
-        "swivel": "tfhub_transfer.pretraining.swivel:train",
-        "nnlm": "tfhub_transfer.pretraining.nnlm:train",
-        "mlm": "tfhub_transfer.pretraining.mlm:train",
+        "swivel": "tfhub_transfer.pretraining.swivel.run:train",
+        "nnlm": "tfhub_transfer.pretraining.nnlm.run:train",
+        "mlm": "tfhub_transfer.pretraining.mlm.run:train",
     },
 )

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tfhub_transfer.errors import DataError, RunError
-from tfhub_transfer.pretraining.chunks import Chunks
+from tfhub_transfer.pretraining.mlm.chunks import Chunks
 
 # Ids below 100 begin words; "12 113 14" are two words.
 BEGINS = np.arange(200) < 100
@@ -78,7 +78,7 @@ def test_nothing_is_lost_but_single_pieces(tmp_path_factory, rows, room):
 
 
 def test_writing_continues_where_it_was_left(tmp_path, monkeypatch):
-    monkeypatch.setattr("tfhub_transfer.pretraining.chunks._SAVED_SECONDS", -1.0)
+    monkeypatch.setattr("tfhub_transfer.pretraining.mlm.chunks._SAVED_SECONDS", -1.0)
     batches = [["1 2 3"], ["4 5 6. 7 8 9. 10 10", "11 12"], ["13 14"]]
     whole = cut(batches, tmp_path / "whole")
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tfhub_transfer.errors import ConfigError, DataError
-from tfhub_transfer.pretraining import cooccurrence
-from tfhub_transfer.pretraining.cooccurrence import Layout, count_pairs, summed_pairs
+from tfhub_transfer.pretraining.swivel import cooccurrence
+from tfhub_transfer.pretraining.swivel.cooccurrence import Layout, count_pairs, summed_pairs
 
 GIGABYTE = 1 << 30
 

@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tfhub_transfer.errors import DataError, MissingColumnError, UnreadableFileError
-from tfhub_transfer.pretraining import corpus_files
-from tfhub_transfer.pretraining.corpus import Corpus
+from tfhub_transfer.pretraining.corpus import files as corpus_files
+from tfhub_transfer.pretraining.corpus.corpus import Corpus
 
 
 def texts_of(*sources: object, **options: Any) -> list[str]:
@@ -213,7 +213,7 @@ def prepared(tmp_path_factory) -> Path:
 
 
 def test_splits_of_tfds(prepared, monkeypatch):
-    from tfhub_transfer.pretraining import corpus_tfds
+    from tfhub_transfer.pretraining.corpus import tfds as corpus_tfds
 
     def of_pages(*splits: str, **options: Any) -> list[str]:
         return texts_of(*(f"tfds:pages:{split}" for split in splits), dir=str(prepared), **options)

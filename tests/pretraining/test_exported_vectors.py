@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tfhub_transfer.pretraining.exported_vectors import exported_vectors
+from tfhub_transfer.pretraining.words.exported_vectors import exported_vectors
 
 
 def test_vectors_are_exported_with_mean_zero_and_mean_square_one():

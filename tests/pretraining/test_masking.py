@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfhub_transfer.pretraining.masking import choose, hide
+from tfhub_transfer.pretraining.mlm.masking import choose, hide
 
 
 @given(

@@ -19,9 +19,10 @@ from tests.encoders import tiny
 from tests.processes import killed
 from tfhub_transfer.encoders.layer import HubLayer
 from tfhub_transfer.errors import ConfigError, EncoderError, TrainingError
-from tfhub_transfer.pretraining import mlm, mlm_model
-from tfhub_transfer.pretraining.mlm_settings import MlmConfig
-from tfhub_transfer.pretraining.mlm_training import rate_at
+from tfhub_transfer.pretraining.mlm import model as mlm_model
+from tfhub_transfer.pretraining.mlm import run as mlm
+from tfhub_transfer.pretraining.mlm.settings import MlmConfig
+from tfhub_transfer.pretraining.mlm.training import rate_at
 
 TEXTS = ["The film was good!", "bad film.", "", "the bad film was bad: was it? it was."]
 SHAPE = {

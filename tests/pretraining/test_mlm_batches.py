@@ -7,9 +7,9 @@ import pytest
 
 from tfhub_transfer.encoders.packing import SpecialTokens
 from tfhub_transfer.errors import DataError
-from tfhub_transfer.pretraining.mlm_batches import Batches, divide
-from tfhub_transfer.pretraining.mlm_settings import MlmConfig
-from tfhub_transfer.pretraining.piece_vocabulary import SPECIAL, PieceVocabulary
+from tfhub_transfer.pretraining.mlm.batches import Batches, divide
+from tfhub_transfer.pretraining.mlm.piece_vocabulary import SPECIAL, PieceVocabulary
+from tfhub_transfer.pretraining.mlm.settings import MlmConfig
 
 PIECES = (*SPECIAL, *(f"w{n}" for n in range(400)), *(f"##c{n}" for n in range(400)))
 VOCABULARY = PieceVocabulary(PIECES, SpecialTokens(2, 3, 0), SPECIAL.index("[MASK]"))

@@ -13,11 +13,11 @@ import tensorflow as tf
 from tests.encoders import tiny
 from tfhub_transfer.encoders.loaded import load
 from tfhub_transfer.errors import EncoderError
-from tfhub_transfer.pretraining import mlm_model
-from tfhub_transfer.pretraining.adamw import AdamW
-from tfhub_transfer.pretraining.mlm_batches import Batch
-from tfhub_transfer.pretraining.mlm_model import MaskedLanguageModel
-from tfhub_transfer.pretraining.mlm_settings import MlmConfig
+from tfhub_transfer.pretraining.mlm import model as mlm_model
+from tfhub_transfer.pretraining.mlm.adamw import AdamW
+from tfhub_transfer.pretraining.mlm.batches import Batch
+from tfhub_transfer.pretraining.mlm.model import MaskedLanguageModel
+from tfhub_transfer.pretraining.mlm.settings import MlmConfig
 
 VOCABULARY = len(tiny.VOCABULARY)
 COUNTS = np.arange(VOCABULARY) + 1

@@ -20,10 +20,10 @@ from tfhub_transfer import pretrain
 from tfhub_transfer.encoders.layer import HubLayer
 from tfhub_transfer.encoders.resolve import resolve
 from tfhub_transfer.errors import TrainingError
-from tfhub_transfer.pretraining.nnlm import perplexity, train
-from tfhub_transfer.pretraining.nnlm_model import FeedForwardModel
-from tfhub_transfer.pretraining.nnlm_training import NnlmTraining
-from tfhub_transfer.pretraining.settings import NnlmConfig
+from tfhub_transfer.pretraining.nnlm.model import FeedForwardModel
+from tfhub_transfer.pretraining.nnlm.run import perplexity, train
+from tfhub_transfer.pretraining.nnlm.settings import NnlmConfig
+from tfhub_transfer.pretraining.nnlm.training import NnlmTraining
 
 # Of each sentence the subject is either of two, which nothing before it tells.
 FORMS = (

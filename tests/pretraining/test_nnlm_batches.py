@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfhub_transfer.pretraining.nnlm_batches import held_out, shuffled, windows
+from tfhub_transfer.pretraining.nnlm.batches import held_out, shuffled, windows
 
 V, BEFORE = 3, 4  # 3 is a word that is only seen
 TEXTS = st.lists(st.lists(st.integers(0, V), max_size=6), max_size=6)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tfhub_transfer.pretraining.nnlm_candidates import LogUniform
+from tfhub_transfer.pretraining.nnlm.candidates import LogUniform
 
 
 def draws(words: int, drawn: int, count: int) -> tuple[np.ndarray, np.ndarray]:

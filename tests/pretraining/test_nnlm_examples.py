@@ -10,13 +10,13 @@ import pytest
 import tensorflow as tf
 
 from tfhub_transfer.errors import DataError
-from tfhub_transfer.pretraining import nnlm_examples
-from tfhub_transfer.pretraining.corpus import Corpus
-from tfhub_transfer.pretraining.nnlm_examples import Examples, rows_of_words
-from tfhub_transfer.pretraining.settings import NnlmConfig
-from tfhub_transfer.pretraining.text_embedding import TextEmbedding
-from tfhub_transfer.pretraining.vocabulary import Vocabulary
-from tfhub_transfer.pretraining.word_ids import WordIds
+from tfhub_transfer.pretraining.corpus.corpus import Corpus
+from tfhub_transfer.pretraining.nnlm import examples as nnlm_examples
+from tfhub_transfer.pretraining.nnlm.examples import Examples, rows_of_words
+from tfhub_transfer.pretraining.nnlm.settings import NnlmConfig
+from tfhub_transfer.pretraining.words.ids import WordIds
+from tfhub_transfer.pretraining.words.text_embedding import TextEmbedding
+from tfhub_transfer.pretraining.words.vocabulary import Vocabulary
 
 KNOWN = ("the", "film", "was", "good", "ğ", "rare", "rarer")
 TEXTS = [f"the film number {i} was {'good' if i % 2 else 'bad'}" for i in range(40)]

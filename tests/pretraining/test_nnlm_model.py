@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfhub_transfer.pretraining.nnlm_candidates import LogUniform
-from tfhub_transfer.pretraining.nnlm_model import FeedForwardModel
+from tfhub_transfer.pretraining.nnlm.candidates import LogUniform
+from tfhub_transfer.pretraining.nnlm.model import FeedForwardModel
 
 WORDS, ROWS, DIMENSIONS, CONTEXT, HIDDEN, BATCH = 7, 10, 3, 2, 4, 5
 COUNTS = np.array([40, 20, 10, 5, 2, 1, 0])

@@ -7,9 +7,9 @@ import pytest
 import tensorflow as tf
 
 from tfhub_transfer.errors import RunError
-from tfhub_transfer.pretraining.nnlm_candidates import LogUniform
-from tfhub_transfer.pretraining.nnlm_model import FeedForwardModel
-from tfhub_transfer.pretraining.nnlm_training import NnlmTraining
+from tfhub_transfer.pretraining.nnlm.candidates import LogUniform
+from tfhub_transfer.pretraining.nnlm.model import FeedForwardModel
+from tfhub_transfer.pretraining.nnlm.training import NnlmTraining
 
 WORDS, ROWS, STEPS, RATE = 30, 33, 8, 0.1
 COUNTS = np.arange(WORDS, 0, -1)

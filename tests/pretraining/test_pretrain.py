@@ -10,8 +10,10 @@ import yaml
 
 from tfhub_transfer import cli, pretrain
 from tfhub_transfer.errors import ConfigError, DataError, RunError
+from tfhub_transfer.pretraining.nnlm.settings import NnlmConfig
 from tfhub_transfer.pretraining.run_directory import PretrainingRun
-from tfhub_transfer.pretraining.settings import NnlmConfig, SwivelConfig, memory_bytes
+from tfhub_transfer.pretraining.settings import memory_bytes
+from tfhub_transfer.pretraining.swivel.settings import SwivelConfig
 from tfhub_transfer.registry import PRETRAINERS
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfhub_transfer.pretraining.sentences import split_sentences
+from tfhub_transfer.pretraining.mlm.sentences import split_sentences
 
 
 @pytest.mark.parametrize(

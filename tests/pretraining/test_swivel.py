@@ -19,9 +19,9 @@ from tests.processes import killed
 from tfhub_transfer import pretrain
 from tfhub_transfer.encoders.layer import HubLayer
 from tfhub_transfer.errors import ConfigError, TrainingError
-from tfhub_transfer.pretraining.settings import SwivelConfig
-from tfhub_transfer.pretraining.swivel import train
-from tfhub_transfer.pretraining.swivel_training import SwivelTraining
+from tfhub_transfer.pretraining.swivel.run import train
+from tfhub_transfer.pretraining.swivel.settings import SwivelConfig
+from tfhub_transfer.pretraining.swivel.training import SwivelTraining
 
 # Texts are about one of two things; the words of a thing stand near each other.
 TOPICS = {

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfhub_transfer.pretraining.swivel_objective import Confidence, log_marginals, submatrix_loss
+from tfhub_transfer.pretraining.swivel.objective import Confidence, log_marginals, submatrix_loss
 
 CONFIDENCE = Confidence(base=0.2, scale=0.7, exponent=0.4)
 ROWS, COLUMNS, WIDTH = 32, 21, 5

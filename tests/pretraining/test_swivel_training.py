@@ -7,9 +7,9 @@ import pytest
 from safetensors.numpy import load_file
 
 from tfhub_transfer.errors import RunError
-from tfhub_transfer.pretraining.cooccurrence import Layout
-from tfhub_transfer.pretraining.swivel_objective import Confidence
-from tfhub_transfer.pretraining.swivel_training import SwivelTraining
+from tfhub_transfer.pretraining.swivel.cooccurrence import Layout
+from tfhub_transfer.pretraining.swivel.objective import Confidence
+from tfhub_transfer.pretraining.swivel.training import SwivelTraining
 
 SIDE, WIDTH, RATE = 6, 3, 0.1
 LAYOUT = Layout.of(2 * SIDE, SIDE)

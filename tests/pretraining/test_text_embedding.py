@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tfhub_transfer.errors import EncoderError
-from tfhub_transfer.pretraining.text_embedding import write_text_embedding
-from tfhub_transfer.pretraining.words import NORMALIZATIONS, graph_splitter, splitter
+from tfhub_transfer.pretraining.words.splitting import NORMALIZATIONS, graph_splitter, splitter
+from tfhub_transfer.pretraining.words.text_embedding import write_text_embedding
 
 WORDS = ("film", "the", "good", "Film", "ğ", "ß", "σας", "映画", "don", "t", "é", "e\u0301", "1")
 WIDTH, BUCKETS = 6, 5

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tfhub_transfer.errors import ConfigError
-from tfhub_transfer.pretraining.corpus import Corpus
-from tfhub_transfer.pretraining.word_ids import WordIds
+from tfhub_transfer.pretraining.corpus.corpus import Corpus
+from tfhub_transfer.pretraining.words.ids import WordIds
 
 
 @pytest.fixture

@@ -16,11 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tfhub_transfer.errors import DataError, RunError
-from tfhub_transfer.pretraining import corpus_files, word_ids
-from tfhub_transfer.pretraining.corpus import Corpus
-from tfhub_transfer.pretraining.vocabulary import Vocabulary
-from tfhub_transfer.pretraining.word_ids import WordIds
-from tfhub_transfer.pretraining.words import splitter
+from tfhub_transfer.pretraining.corpus import files as corpus_files
+from tfhub_transfer.pretraining.corpus.corpus import Corpus
+from tfhub_transfer.pretraining.words import ids as word_ids
+from tfhub_transfer.pretraining.words.ids import WordIds
+from tfhub_transfer.pretraining.words.splitting import splitter
+from tfhub_transfer.pretraining.words.vocabulary import Vocabulary
 
 MEMORY = 64 << 20
 # Memory that is enough for so many distinct words.
@@ -170,8 +171,9 @@ def test_the_rarest_words_are_forgotten_where_memory_ends(tmp_path):
 
 KILLED = """
     import os, signal, sys
-    from tfhub_transfer.pretraining import corpus_files, word_ids
-    from tfhub_transfer.pretraining.corpus import Corpus
+    from tfhub_transfer.pretraining.corpus import files as corpus_files
+    from tfhub_transfer.pretraining.words import ids as word_ids
+    from tfhub_transfer.pretraining.corpus.corpus import Corpus
 
     corpus_files._BLOCK_BYTES, word_ids._SAVE_SECONDS = 4096, 0.0
     file, folder, memory, batches = sys.argv[1:]

@@ -10,9 +10,9 @@ import tensorflow as tf
 
 from tfhub_transfer.encoders.bert import BertPreprocess
 from tfhub_transfer.errors import ConfigError
-from tfhub_transfer.pretraining.corpus import Corpus
-from tfhub_transfer.pretraining.piece_vocabulary import SPECIAL
-from tfhub_transfer.pretraining.wordpiece import count_words, learn
+from tfhub_transfer.pretraining.corpus.corpus import Corpus
+from tfhub_transfer.pretraining.mlm.piece_vocabulary import SPECIAL
+from tfhub_transfer.pretraining.mlm.wordpiece import count_words, learn
 
 MEMORY = 1 << 30
 STEMS = ("play", "walk", "talk", "jump", "film", "act", "direct", "watch")
@@ -54,7 +54,7 @@ def test_counting_continues_where_it_was_left(corpus, tmp_path, monkeypatch):
                     raise Killed
                 yield batch
 
-    monkeypatch.setattr("tfhub_transfer.pretraining.wordpiece._SAVED_SECONDS", -1.0)
+    monkeypatch.setattr("tfhub_transfer.pretraining.mlm.wordpiece._SAVED_SECONDS", -1.0)
     batches = [["a b"], ["b c"], ["c d"]]
     file = tmp_path / "words.json"
     settings = {"lower_case": True, "memory": MEMORY}

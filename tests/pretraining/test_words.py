@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfhub_transfer.pretraining.words import NORMALIZATIONS, splitter
+from tfhub_transfer.pretraining.words.splitting import NORMALIZATIONS, splitter
 
 
 @pytest.mark.parametrize("normalization", NORMALIZATIONS)

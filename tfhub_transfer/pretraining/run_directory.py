@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tfhub_transfer.errors import ConfigError, DataError
-from tfhub_transfer.pretraining.corpus import Corpus
+from tfhub_transfer.pretraining.corpus.corpus import Corpus
 from tfhub_transfer.pretraining.settings import PretrainingConfig
 from tfhub_transfer.runs import Run, atomic_path
 

@@ -1,4 +1,4 @@
-"""The settings of every pre-training, and of word vectors, with their defaults."""
+"""What every pre-training may be told, and every one of word vectors, with the defaults."""
 
 from __future__ import annotations
 
@@ -10,13 +10,11 @@ from typing import Any
 
 from tfhub_transfer.checks import at_least, within
 from tfhub_transfer.errors import ConfigError
-from tfhub_transfer.pretraining.words import Normalization
+from tfhub_transfer.pretraining.words.splitting import Normalization
 
 __all__ = [
     "CorpusConfig",
-    "NnlmConfig",
     "PretrainingConfig",
-    "SwivelConfig",
     "WordVectorConfig",
     "memory_bytes",
 ]
@@ -130,82 +128,3 @@ class WordVectorConfig(PretrainingConfig):
         at_least("vocabulary", self.vocabulary, 1)
         at_least("min_count", self.min_count, 1)
         at_least("oov_buckets", self.oov_buckets, 1)
-
-
-@dataclass(frozen=True)
-class SwivelConfig(WordVectorConfig):
-    """Swivel (arXiv 1602.02215).
-
-    Attributes:
-        window: words on each side that count as neighbours of a word.
-        shard: rows and columns, at most, of the submatrix that a step takes. With smaller ones an
-            epoch has more steps, and fewer epochs are needed.
-        epochs: passes over all shards.
-        learning_rate: of Adagrad, whose steps become smaller by themselves.
-        confidence_base: weight of an observed pair however rare.
-        confidence_scale: weight that its count adds, after `confidence_exponent`.
-        confidence_exponent: below 1, lest the most frequent pairs be all that counts.
-        train_biases: move the biases too, which otherwise are the logarithms of the marginals.
-        checkpoint_seconds: from one writing of the training's state to the next.
-    """
-
-    window: int = 10
-    shard: int = 1024
-    epochs: int = 5
-    learning_rate: float = 0.1
-    confidence_base: float = 0.1
-    confidence_scale: float = 0.25
-    confidence_exponent: float = 0.5
-    train_biases: bool = False
-    checkpoint_seconds: float = 60.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least("window", self.window, 1)
-        # cells are numbered by 32 bits
-        within("shard", self.shard, 1, 32768)
-        at_least("epochs", self.epochs, 1)
-        within("learning_rate", self.learning_rate, 1e-9, 100.0)
-        at_least("confidence_base", self.confidence_base, 0.0)
-        at_least("confidence_scale", self.confidence_scale, 0.0)
-        within("confidence_exponent", self.confidence_exponent, 0.0, 1.0)
-        at_least("checkpoint_seconds", self.checkpoint_seconds, 0)
-
-
-@dataclass(frozen=True)
-class NnlmConfig(WordVectorConfig):
-    """The feed-forward language model of Bengio et al. (JMLR 2003).
-
-    Attributes:
-        context: words before the one to predict.
-        hidden: units of the hidden layer.
-        sampled: classes that each step compares the right ones with.
-        batch_size: words to predict in a step.
-        epochs: passes over the corpus.
-        learning_rate: of Adagrad, in the first step; it falls to zero.
-        direct: join the vectors of the words before to the scores of the next word directly too,
-            by the matrix W of the paper's equation 1.
-        validation_words: about so many are held out, in whole texts, to measure the perplexity.
-        checkpoint_seconds: from one writing of the training's state to the next.
-    """
-
-    context: int = 4
-    hidden: int = 128
-    sampled: int = 1024
-    batch_size: int = 1024
-    epochs: int = 3
-    learning_rate: float = 0.1
-    direct: bool = False
-    validation_words: int = 20_000
-    checkpoint_seconds: float = 60.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least("context", self.context, 1)
-        at_least("hidden", self.hidden, 1)
-        at_least("sampled", self.sampled, 1)
-        at_least("batch_size", self.batch_size, 1)
-        at_least("epochs", self.epochs, 1)
-        within("learning_rate", self.learning_rate, 1e-9, 100.0)
-        at_least("validation_words", self.validation_words, 1)
-        at_least("checkpoint_seconds", self.checkpoint_seconds, 0)

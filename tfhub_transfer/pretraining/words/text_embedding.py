@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from tfhub_transfer.encoders.reusable import save_reusable
 from tfhub_transfer.errors import EncoderError
-from tfhub_transfer.pretraining.words import Normalization, graph_splitter
+from tfhub_transfer.pretraining.words.splitting import Normalization, graph_splitter
 
 __all__ = ["TextEmbedding", "write_text_embedding"]
 

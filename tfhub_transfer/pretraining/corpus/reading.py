@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tfhub_transfer.pretraining.corpus import Corpus
+from tfhub_transfer.pretraining.corpus.corpus import Corpus
 from tfhub_transfer.progress import progress
 
 __all__ = ["read"]

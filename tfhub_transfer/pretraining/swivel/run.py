@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 
 from tfhub_transfer.errors import TrainingError
-from tfhub_transfer.pretraining.cooccurrence import Cooccurrences, Layout, count_pairs
-from tfhub_transfer.pretraining.corpus import Corpus
-from tfhub_transfer.pretraining.exported_vectors import exported_vectors
+from tfhub_transfer.pretraining.corpus.corpus import Corpus
 from tfhub_transfer.pretraining.read_ahead import read_ahead
 from tfhub_transfer.pretraining.run_directory import PretrainingRun
-from tfhub_transfer.pretraining.settings import SwivelConfig
-from tfhub_transfer.pretraining.swivel_objective import Confidence
-from tfhub_transfer.pretraining.swivel_training import SwivelTraining
-from tfhub_transfer.pretraining.text_embedding import write_text_embedding
-from tfhub_transfer.pretraining.word_ids import WordIds
+from tfhub_transfer.pretraining.swivel.cooccurrence import Cooccurrences, Layout, count_pairs
+from tfhub_transfer.pretraining.swivel.objective import Confidence
+from tfhub_transfer.pretraining.swivel.settings import SwivelConfig
+from tfhub_transfer.pretraining.swivel.training import SwivelTraining
+from tfhub_transfer.pretraining.words.exported_vectors import exported_vectors
+from tfhub_transfer.pretraining.words.ids import WordIds
+from tfhub_transfer.pretraining.words.text_embedding import write_text_embedding
 from tfhub_transfer.progress import progress
 
 __all__ = ["train"]

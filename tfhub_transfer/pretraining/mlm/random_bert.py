@@ -10,7 +10,7 @@ from scipy.stats import truncnorm
 
 from tfhub_transfer.encoders import bert
 from tfhub_transfer.encoders.bert_checkpoint import BertConfig, Weights
-from tfhub_transfer.pretraining.mlm_settings import MlmConfig
+from tfhub_transfer.pretraining.mlm.settings import MlmConfig
 
 __all__ = ["write_random_bert"]
 

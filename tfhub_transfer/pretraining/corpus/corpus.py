@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tfhub_transfer.errors import DataError
-from tfhub_transfer.pretraining.corpus_files import COMPRESSIONS, SUFFIXES, kind_of, read_texts
+from tfhub_transfer.pretraining.corpus.files import COMPRESSIONS, SUFFIXES, kind_of, read_texts
 from tfhub_transfer.registry import did_you_mean
 
 __all__ = ["Corpus", "Part"]
@@ -99,7 +99,7 @@ def _parts(source: str, text_column: str, dir: str | None) -> list[Part]:
     """Return the files or the split that a source names."""
     if source.startswith("tfds:"):
         # TFDS takes seconds to import, and reading files does not need it
-        from tfhub_transfer.pretraining.corpus_tfds import open_split
+        from tfhub_transfer.pretraining.corpus.tfds import open_split
 
         return [open_split(source, text_column, dir)]
     path = Path(source)

@@ -11,9 +11,9 @@ import tensorflow as tf
 
 from tfhub_transfer.encoders.loaded import adopted_variables, takes_training
 from tfhub_transfer.errors import EncoderError
-from tfhub_transfer.pretraining.adamw import AdamW
-from tfhub_transfer.pretraining.mlm_batches import Batch
-from tfhub_transfer.pretraining.mlm_settings import MlmConfig
+from tfhub_transfer.pretraining.mlm.adamw import AdamW
+from tfhub_transfer.pretraining.mlm.batches import Batch
+from tfhub_transfer.pretraining.mlm.settings import MlmConfig
 
 __all__ = ["MaskedLanguageModel"]
 

@@ -13,10 +13,10 @@ from typing import NamedTuple
 import numpy as np
 
 from tfhub_transfer.errors import DataError
-from tfhub_transfer.pretraining.chunks import Chunks
-from tfhub_transfer.pretraining.masking import choose, hide
-from tfhub_transfer.pretraining.mlm_settings import MlmConfig
-from tfhub_transfer.pretraining.piece_vocabulary import PieceVocabulary
+from tfhub_transfer.pretraining.mlm.chunks import Chunks
+from tfhub_transfer.pretraining.mlm.masking import choose, hide
+from tfhub_transfer.pretraining.mlm.piece_vocabulary import PieceVocabulary
+from tfhub_transfer.pretraining.mlm.settings import MlmConfig
 
 __all__ = ["Batch", "Batches", "divide"]
 

@@ -12,17 +12,17 @@ import numpy as np
 import tensorflow as tf
 
 from tfhub_transfer.errors import TrainingError
-from tfhub_transfer.pretraining.corpus import Corpus
-from tfhub_transfer.pretraining.exported_vectors import exported_vectors
-from tfhub_transfer.pretraining.nnlm_candidates import LogUniform
-from tfhub_transfer.pretraining.nnlm_examples import Examples
-from tfhub_transfer.pretraining.nnlm_model import FeedForwardModel
-from tfhub_transfer.pretraining.nnlm_training import NnlmTraining
+from tfhub_transfer.pretraining.corpus.corpus import Corpus
+from tfhub_transfer.pretraining.nnlm.candidates import LogUniform
+from tfhub_transfer.pretraining.nnlm.examples import Examples
+from tfhub_transfer.pretraining.nnlm.model import FeedForwardModel
+from tfhub_transfer.pretraining.nnlm.settings import NnlmConfig
+from tfhub_transfer.pretraining.nnlm.training import NnlmTraining
 from tfhub_transfer.pretraining.read_ahead import read_ahead
 from tfhub_transfer.pretraining.run_directory import PretrainingRun
-from tfhub_transfer.pretraining.settings import NnlmConfig
-from tfhub_transfer.pretraining.text_embedding import write_text_embedding
-from tfhub_transfer.pretraining.word_ids import WordIds
+from tfhub_transfer.pretraining.words.exported_vectors import exported_vectors
+from tfhub_transfer.pretraining.words.ids import WordIds
+from tfhub_transfer.pretraining.words.text_embedding import write_text_embedding
 from tfhub_transfer.progress import progress
 
 __all__ = ["perplexity", "train"]

@@ -20,16 +20,16 @@ from tfhub_transfer.encoders.packing import limit_of, pieces
 from tfhub_transfer.encoders.resolve import resolve
 from tfhub_transfer.encoders.store import MANIFEST
 from tfhub_transfer.errors import ConfigError, EncoderError
-from tfhub_transfer.pretraining import wordpiece
-from tfhub_transfer.pretraining.chunks import Chunks
-from tfhub_transfer.pretraining.corpus import Corpus
-from tfhub_transfer.pretraining.mlm_batches import Batches, divide
-from tfhub_transfer.pretraining.mlm_model import MaskedLanguageModel
-from tfhub_transfer.pretraining.mlm_settings import MlmConfig
-from tfhub_transfer.pretraining.mlm_training import Progress, fit
-from tfhub_transfer.pretraining.piece_vocabulary import PieceVocabulary
-from tfhub_transfer.pretraining.random_bert import write_random_bert
-from tfhub_transfer.pretraining.reading import read
+from tfhub_transfer.pretraining.corpus.corpus import Corpus
+from tfhub_transfer.pretraining.corpus.reading import read
+from tfhub_transfer.pretraining.mlm import wordpiece
+from tfhub_transfer.pretraining.mlm.batches import Batches, divide
+from tfhub_transfer.pretraining.mlm.chunks import Chunks
+from tfhub_transfer.pretraining.mlm.model import MaskedLanguageModel
+from tfhub_transfer.pretraining.mlm.piece_vocabulary import PieceVocabulary
+from tfhub_transfer.pretraining.mlm.random_bert import write_random_bert
+from tfhub_transfer.pretraining.mlm.settings import MlmConfig
+from tfhub_transfer.pretraining.mlm.training import Progress, fit
 from tfhub_transfer.pretraining.run_directory import PretrainingRun
 
 __all__ = ["train"]

@@ -20,7 +20,7 @@ from typing import IO, Any
 import numpy as np
 
 from tfhub_transfer.errors import DataError, RunError
-from tfhub_transfer.pretraining.sentences import split_sentences
+from tfhub_transfer.pretraining.mlm.sentences import split_sentences
 from tfhub_transfer.runs import atomic_path
 
 __all__ = ["Chunks"]

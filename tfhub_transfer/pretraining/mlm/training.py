@@ -12,9 +12,9 @@ import numpy as np
 
 from tfhub_transfer.errors import TrainingError
 from tfhub_transfer.pretraining import checkpoint
-from tfhub_transfer.pretraining.mlm_batches import Batches
-from tfhub_transfer.pretraining.mlm_model import MaskedLanguageModel
-from tfhub_transfer.pretraining.mlm_settings import MlmConfig
+from tfhub_transfer.pretraining.mlm.batches import Batches
+from tfhub_transfer.pretraining.mlm.model import MaskedLanguageModel
+from tfhub_transfer.pretraining.mlm.settings import MlmConfig
 from tfhub_transfer.pretraining.run_directory import PretrainingRun
 from tfhub_transfer.progress import progress
 

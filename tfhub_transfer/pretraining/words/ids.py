@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from tfhub_transfer.errors import ConfigError, DataError, RunError
-from tfhub_transfer.pretraining.corpus import Corpus
-from tfhub_transfer.pretraining.reading import read
-from tfhub_transfer.pretraining.vocabulary import Vocabulary
-from tfhub_transfer.pretraining.word_counts import WordCounts
-from tfhub_transfer.pretraining.words import Normalization, splitter
+from tfhub_transfer.pretraining.corpus.corpus import Corpus
+from tfhub_transfer.pretraining.corpus.reading import read
+from tfhub_transfer.pretraining.words.counts import WordCounts
+from tfhub_transfer.pretraining.words.splitting import Normalization, splitter
+from tfhub_transfer.pretraining.words.vocabulary import Vocabulary
 from tfhub_transfer.runs import atomic_path
 
 __all__ = ["WordIds"]

@@ -17,9 +17,9 @@ from tensorflow_text.python.ops.bert_tokenizer import BasicTokenizer
 from tensorflow_text.tools.wordpiece_vocab import wordpiece_tokenizer_learner_lib as learner
 
 from tfhub_transfer.errors import ConfigError
-from tfhub_transfer.pretraining.corpus import Corpus
-from tfhub_transfer.pretraining.piece_vocabulary import SPECIAL
-from tfhub_transfer.pretraining.reading import read
+from tfhub_transfer.pretraining.corpus.corpus import Corpus
+from tfhub_transfer.pretraining.corpus.reading import read
+from tfhub_transfer.pretraining.mlm.piece_vocabulary import SPECIAL
 from tfhub_transfer.progress import progress
 from tfhub_transfer.runs import atomic_path
 

@@ -9,8 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfhub_transfer.pretraining import checkpoint
-from tfhub_transfer.pretraining.nnlm_candidates import LogUniform
-from tfhub_transfer.pretraining.nnlm_model import FeedForwardModel
+from tfhub_transfer.pretraining.nnlm.candidates import LogUniform
+from tfhub_transfer.pretraining.nnlm.model import FeedForwardModel
 
 __all__ = ["NnlmTraining"]
 

@@ -9,8 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfhub_transfer.pretraining import checkpoint
-from tfhub_transfer.pretraining.cooccurrence import Layout
-from tfhub_transfer.pretraining.swivel_objective import Confidence, log_marginals, submatrix_loss
+from tfhub_transfer.pretraining.swivel.cooccurrence import Layout
+from tfhub_transfer.pretraining.swivel.objective import Confidence, log_marginals, submatrix_loss
 
 __all__ = ["SwivelTraining"]
 

@@ -9,10 +9,10 @@ import numpy as np
 import tensorflow as tf
 
 from tfhub_transfer.errors import DataError
-from tfhub_transfer.pretraining.nnlm_batches import held_out, shuffled, windows
-from tfhub_transfer.pretraining.settings import NnlmConfig
-from tfhub_transfer.pretraining.vocabulary import Vocabulary
-from tfhub_transfer.pretraining.word_ids import WordIds
+from tfhub_transfer.pretraining.nnlm.batches import held_out, shuffled, windows
+from tfhub_transfer.pretraining.nnlm.settings import NnlmConfig
+from tfhub_transfer.pretraining.words.ids import WordIds
+from tfhub_transfer.pretraining.words.vocabulary import Vocabulary
 
 __all__ = ["Examples", "rows_of_words"]
 

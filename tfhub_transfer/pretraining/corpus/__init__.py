@@ -1,0 +1,1 @@
+"""Plain text from files and TFDS sets, read once, in a stream."""

@@ -1,0 +1,1 @@
+"""Transformers by masked words."""

@@ -1,0 +1,1 @@
+"""Words, their numbers and counts, and their vectors as a module."""
