@@ -42,14 +42,13 @@ class ContrastiveConfig:
             for each class there is, but 32 at least and 160 at most.
         temperature: of the softmax over a batch's pairs (arXiv 2004.11362).
         regression: weight of SetFit's loss, the squared distance of cosines from 1 within a class
-            and 0 across, beside that of the softmax. 5 gave AG News a point at 8 texts a class,
-            and TREC and Banking77 much the same.
+            and 0 across, beside that of the softmax; 20 over the number of classes when not given.
     """
 
     steps: int | None = None
     batch_size: int | None = None
     temperature: float = 0.2
-    regression: float = 5.0
+    regression: float | None = None
 
     def __post_init__(self) -> None:
         at_least("contrastive.steps", self.steps, 1)

@@ -34,6 +34,7 @@ class PairBatches:
         seed: of the draws; a batch is a function of it and the batch's number.
 
     Attributes:
+        classes: that rows have.
         classes_per_batch: as many as there are, or as fit in with two rows each.
         rows_per_class: of each of them in a batch.
 
@@ -52,7 +53,7 @@ class PairBatches:
         self._starts = np.flatnonzero(np.diff(labels[self._rows], prepend=-1))
         self._sizes = np.diff(self._starts, append=len(labels))
         self._seed = seed
-        classes = len(self._sizes)
+        self.classes = classes = len(self._sizes)
         if classes < 2:
             raise DataError(
                 f"Pairs of two classes need texts of at least two classes. Received: {len(labels)} "
@@ -74,7 +75,7 @@ class PairBatches:
     @property
     def round(self) -> int:
         """The number of batches in which each class has had its turn."""
-        return -(-len(self._sizes) // self.classes_per_batch)
+        return -(-self.classes // self.classes_per_batch)
 
     @property
     def batch_size(self) -> int:
@@ -83,11 +84,10 @@ class PairBatches:
 
     def rows(self, number: int) -> np.ndarray:
         """Return int64[batch_size], the rows of the batch of that number, from zero."""
-        classes = len(self._sizes)
         turn, place = divmod(number, self.round)
-        order = np.random.default_rng([self._seed, 0, turn]).permutation(classes)
+        order = np.random.default_rng([self._seed, 0, turn]).permutation(self.classes)
         first = place * self.classes_per_batch
-        chosen = order[np.arange(first, first + self.classes_per_batch) % classes]
+        chosen = order[np.arange(first, first + self.classes_per_batch) % self.classes]
         rng = np.random.default_rng([self._seed, 1, number])
         return np.concatenate([self._of_class(index, rng) for index in chosen])
 
