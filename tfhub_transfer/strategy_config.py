@@ -40,21 +40,23 @@ class ContrastiveConfig:
             in a batch.
         batch_size: texts per step at most, divided evenly among its classes; when not given, two
             for each class there is, but 32 at least and 160 at most.
-        temperature: of the softmax over a batch's pairs (arXiv 2004.11362).
+        temperature: of the softmax over a batch's pairs (arXiv 2004.11362); 0.8 over the number of
+            classes, but 0.1 at least, when not given.
         regression: weight of SetFit's loss, the squared distance of cosines from 1 within a class
             and 0 across, beside that of the softmax; 20 over the number of classes when not given.
     """
 
     steps: int | None = None
     batch_size: int | None = None
-    temperature: float = 0.2
+    temperature: float | None = None
     regression: float | None = None
 
     def __post_init__(self) -> None:
         at_least("contrastive.steps", self.steps, 1)
         at_least("contrastive.batch_size", self.batch_size, 4)
         at_least("contrastive.regression", self.regression, 0.0)
-        within("contrastive.temperature", self.temperature, 1e-3, 100.0)
+        if self.temperature is not None:
+            within("contrastive.temperature", self.temperature, 1e-3, 100.0)
 
 
 @dataclass(frozen=True)

@@ -33,9 +33,6 @@ __all__ = ["PairProgress", "PairTraining"]
 _PARTS = 4
 # Where no number of steps is given: so many times as it takes for each class to have had its turn.
 STEPS_PER_ROUND = 25
-# Weight of the regression times the number of classes. A weight of 5 gave AG News, of 4 classes, a
-# point at 8 texts a class. Of Banking77's 77 many are alike, and cosines of 0 across took a point.
-_REGRESSION = 20.0
 # A checkpoint has the size of three encoders, and a step takes about a second.
 _SECONDS_BETWEEN_CHECKPOINTS = 60.0
 
@@ -91,8 +88,13 @@ class PairTraining:
         self._pairs = PairBatches(examples.labels, asked.batch_size, seed=config.seed)
         self.batch_size = self._pairs.batch_size
         self.total = asked.steps or STEPS_PER_ROUND * self._pairs.round
-        given = asked.regression
-        self._regression = _REGRESSION / self._pairs.classes if given is None else given
+        # Few classes are soon apart, and what goes on moving the vectors then is the few texts' own
+        # noise: a softer softmax, and a target that can be reached, gave AG News a point at 8 texts
+        # a class. Of Banking77's 77 classes many are alike: the same cost it a point.
+        self._temperature = asked.temperature or max(0.1, 0.8 / self._pairs.classes)
+        self._regression = asked.regression
+        if self._regression is None:
+            self._regression = 20.0 / self._pairs.classes
         self.file = run.checkpoints / "pairs.safetensors"
         multipliers = rates_of(encoder, config.training)
         encoder.train_in(config.training.precision)
@@ -193,8 +195,7 @@ class PairTraining:
         weights = self._encoder.trainable_weights
         with tf.GradientTape() as tape:
             vectors = self._vectors(texts)
-            temperature = self._config.contrastive.temperature
-            loss = supervised_contrastive(vectors, labels, temperature)
+            loss = supervised_contrastive(vectors, labels, self._temperature)
             if self._regression:
                 loss += self._regression * cosine_regression(vectors, labels)
         gradients = tape.gradient(loss, [weight.value for weight in weights])
