@@ -126,9 +126,13 @@ def _listed(arguments: list[str], flags: jsonargparse.ArgumentParser) -> list[st
 
 
 def _items(value: str) -> str:
-    """Quote items that YAML would take for lists, as the `train[:10%]` of TFDS."""
-    parts = value.split(",") if "[" in value else ()
-    return ",".join(json.dumps(part) if "[" in part else part for part in parts) or value
+    """Quote items that YAML would take for something else, as the `train[:10%]` of TFDS."""
+    if value.startswith("{"):  # a mapping, written as YAML
+        return value
+    return ",".join(
+        json.dumps(part) if any(mark in part for mark in "[#:") else part
+        for part in value.split(",")
+    )
 
 
 def bare_booleans(flags: jsonargparse.ArgumentParser) -> None:

@@ -73,6 +73,15 @@ def test_several_sources_in_their_order(tmp_path):
     assert texts_of(first, folder) == ["first", "second", "third", "fourth"]
 
 
+def test_a_module_in_a_folder_of_texts_is_no_text(tmp_path):
+    write(tmp_path / "a.txt", "one film")
+    module = tmp_path / "run" / "module"
+    (module / "assets").mkdir(parents=True)
+    (module / "saved_model.pb").touch()
+    write(module / "assets" / "vocabulary.txt", "film\n")
+    assert texts_of(tmp_path) == ["one film"]
+
+
 def test_each_call_starts_anew(tmp_path):
     corpus = Corpus([str(write(tmp_path / "a.txt", "a\nb\n"))])
     next(corpus.batches())
@@ -230,7 +239,7 @@ def test_splits_of_tfds(prepared, monkeypatch):
     assert of_pages("train") == whole
     assert set(of_pages("train[:20]", "test[90:]")) - set(whole)
     assert len(of_pages("train[:20]")) <= 20
-    with pytest.raises(DataError, match=r"splits that are named.* Accepted: tfds:pages:train, "):
+    with pytest.raises(DataError, match=r"splits that are named.* Accepted: tfds:NAME:SPLIT, "):
         texts_of("tfds:pages", dir=str(prepared))
     with pytest.raises(MissingColumnError, match=r"No such feature .*--data.text_column. Received"):
         of_pages("train", text_column="body")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -9,7 +10,13 @@ import pytest
 import yaml
 
 from tfhub_transfer import cli, pretrain
-from tfhub_transfer.errors import ConfigError, DataError, RunError
+from tfhub_transfer.errors import (
+    ConfigError,
+    DataError,
+    EncoderError,
+    RunError,
+    TrainingError,
+)
 from tfhub_transfer.pretraining.nnlm.settings import NnlmConfig
 from tfhub_transfer.pretraining.run_directory import PretrainingRun
 from tfhub_transfer.pretraining.settings import memory_bytes
@@ -109,6 +116,11 @@ def test_the_kinds_are_listed(arguments, capsys):
         (["nnlm", "--corpus", "a.txt", "--resume"], "--resume needs the run directory"),
         (["nnlm", "--corpus", "a.txt", "--resume", "--overwrite"], "give one."),
         (["nnlm", "--corpus", "a.txt", "--oov_buckets", "0"], "oov_buckets must be at least 1"),
+        (["mlm", "--corpus", "a.txt", "--vocabulary", "5"], "vocabulary must be at least 16"),
+        (["mlm", "--corpus", "a.txt", "--positions", "2"], "positions must be at least 8"),
+        (["swivel", "--corpus", "a #1.txt"], "Received: 'a #1.txt'"),
+        (["swivel", "--corpus", "a: b.txt"], "Received: 'a: b.txt'"),
+        (["swivel", "--corpus", "tfds:imdb_reviews"], "Accepted: tfds:NAME:SPLIT, "),
     ],
 )  # fmt: skip
 def test_what_is_refused(arguments, told, trained, capsys, tmp_path, monkeypatch):
@@ -207,6 +219,42 @@ class TestTheRunDirectory:
         right = SwivelConfig(corpus=(corpus,), run=str(path), overwrite=True)
         with PretrainingRun.begun(right):
             assert not run.module.exists()
+
+    def test_what_is_overwritten_comes_back_where_the_new_run_cannot_work(self, tmp_path, corpus):
+        path = tmp_path / "run"
+        with PretrainingRun.begun(SwivelConfig(corpus=(corpus,), run=str(path))) as run:
+            run.write_json("metrics.json", {"first": True})
+        again = SwivelConfig(corpus=(corpus,), run=str(path), overwrite=True, seed=1)
+        with pytest.raises(EncoderError), PretrainingRun.begun(again) as run:
+            assert not run.finished
+            (run.work / "counts").touch()
+            raise EncoderError("no transformer")
+        assert run.load_metrics() == {"first": True}
+        assert run.load_config()["seed"] == 0
+        assert not (run.work / "counts").exists()
+        with pytest.raises(TrainingError), PretrainingRun.begun(again) as run:
+            (run.checkpoints / "last").touch()
+            raise TrainingError("no number")
+        with PretrainingRun.begun(dataclasses.replace(again, overwrite=False, resume=True)) as run:
+            assert not run.finished
+        assert {entry.name for entry in path.iterdir()} == {
+            ".lock", "config.yaml", "environment.json", "work", "checkpoints",
+        }  # fmt: skip
+
+    def test_a_run_that_cannot_work_takes_no_place(self, tmp_path, corpus):
+        path = tmp_path / "run"
+        config = SwivelConfig(corpus=(corpus,), run=str(path))
+        with pytest.raises(EncoderError), PretrainingRun.begun(config):
+            raise EncoderError("no transformer")
+        with PretrainingRun.begun(dataclasses.replace(config, seed=1)) as run:
+            assert run.load_config()["seed"] == 1
+
+    def test_what_a_kill_left_of_a_module_is_deleted(self, tmp_path, corpus):
+        config = SwivelConfig(corpus=(corpus,), run=str(tmp_path / "run"))
+        with PretrainingRun.begun(config) as run:
+            (run.path / ".writing-x" / "module").mkdir(parents=True)
+        with PretrainingRun.begun(dataclasses.replace(config, resume=True)):
+            assert not (run.path / ".writing-x").exists()
 
     def test_one_process_at_a_time(self, tmp_path, corpus):
         config = SwivelConfig(corpus=(corpus,), run=str(tmp_path / "run"))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
+import subprocess
+import sys
 import unicodedata
 
 import numpy as np
@@ -101,6 +104,21 @@ def test_graph_and_python_split_alike(text):
     for normalization in NORMALIZATIONS:
         found = graph_splitter(normalization)(tf.constant([text]))[0].numpy()
         assert [word.decode() for word in found] == splitter(normalization)(text)
+
+
+def test_the_locale_changes_no_word():
+    """In a Turkish one TensorFlow makes a dotless letter of I."""
+    program = (
+        "import tensorflow as tf; from tfhub_transfer.pretraining.words import splitting; "
+        "words = splitting.graph_splitter('lower_case')(tf.constant(['INDEX \\u0130ST'])); "
+        "print([word.decode() for word in words[0].numpy()] == "
+        "splitting.splitter('lower_case')('INDEX \\u0130ST'))"
+    )
+    turkish = {**os.environ, "LC_ALL": "tr_TR.UTF-8"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=turkish, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "True"
 
 
 def test_what_words_are_made_of():

@@ -10,12 +10,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tfhub_transfer.errors import ConfigError, DataError
+from tfhub_transfer.errors import TransferError
 from tfhub_transfer.pretraining.corpus.corpus import Corpus
 from tfhub_transfer.pretraining.settings import PretrainingConfig
 from tfhub_transfer.runs import Run, atomic_path
 
 __all__ = ["PretrainingRun"]
+
+_BEFORE = ".before"
+_WRITING = ".writing-"
 
 
 class PretrainingRun(Run):
@@ -37,6 +40,8 @@ class PretrainingRun(Run):
         """Make the directory that `config` names, or go on in it, and hold it while in here.
 
         A run that is resumed and has been finished already has `finished` true: leave it as it is.
+        What is overwritten is set aside, and comes back where the new run fails before its first
+        checkpoint, as for a vocabulary that is too large.
 
         Raises:
             RunError: it is taken, locked, or of other settings.
@@ -48,17 +53,37 @@ class PretrainingRun(Run):
             if begins:
                 # opened before what is overwritten is deleted
                 Corpus(config.corpus, config.data.text_column, config.data.dir)
-                run.begin(config)
+                run._set_aside()
+                run.write_config(config)
+                run.write_environment(config.seed)
+            for left in run.path.glob(f"{_WRITING}*"):  # by a kill
+                shutil.rmtree(left)
             run.work.mkdir(exist_ok=True)
             run.checkpoints.mkdir(exist_ok=True)
             try:
                 yield run
-            except (ConfigError, DataError):
+            except TransferError:
                 # what cannot work as it was asked for takes no place
                 if begins and not any(run.checkpoints.iterdir()):
-                    shutil.rmtree(run.work)
-                    run.checkpoints.rmdir()
+                    run.empty(keep=(_BEFORE,))
+                    run._put_back()
                 raise
+            shutil.rmtree(run.path / _BEFORE, ignore_errors=True)
+
+    def _set_aside(self) -> None:
+        aside = self.path / _BEFORE
+        if aside.exists():  # a run that was killed had set it aside
+            self.empty(keep=(_BEFORE,))
+            return
+        aside.mkdir()
+        for entry in self.path.iterdir():
+            if entry.name not in (".lock", _BEFORE):
+                entry.rename(aside / entry.name)
+
+    def _put_back(self) -> None:
+        for entry in (self.path / _BEFORE).iterdir():
+            entry.rename(self.path / entry.name)
+        (self.path / _BEFORE).rmdir()
 
     @property
     def finished(self) -> bool:
@@ -68,7 +93,7 @@ class PretrainingRun(Run):
     @contextlib.contextmanager
     def writing_module(self) -> Iterator[Path]:
         """Yield an empty directory, which becomes `module` if nothing failed."""
-        with tempfile.TemporaryDirectory(dir=self.path, prefix=".writing-") as temporary:
+        with tempfile.TemporaryDirectory(dir=self.path, prefix=_WRITING) as temporary:
             target = Path(temporary) / "module"
             target.mkdir()
             yield target

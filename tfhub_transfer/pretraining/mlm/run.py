@@ -157,6 +157,8 @@ def _max_tokens(config: MlmConfig, loaded: Any, preprocess: Any, encoder: Encode
             f"max_tokens must be at most {room}, which is what {encoder.handle} takes. "
             f"Received: {config.max_tokens}"
         )
+    if config.continue_from is None:
+        return config.max_tokens or room  # what was never trained would be served
     return config.max_tokens or min(room, _TOKENS)
 
 

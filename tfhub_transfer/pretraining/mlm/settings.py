@@ -11,6 +11,9 @@ from tfhub_transfer.pretraining.settings import PretrainingConfig
 
 __all__ = ["MlmConfig"]
 
+# five special ones, and a few to write words with
+_LEAST_PIECES = 16
+
 
 @dataclass(frozen=True)
 class MlmConfig(PretrainingConfig):
@@ -28,8 +31,8 @@ class MlmConfig(PretrainingConfig):
         intermediate: width within the feed-forward layers.
         positions: tokens of a text that the encoder can take.
         dropout: the share of values dropped in training.
-        max_tokens: of a row in training, special ones included, 128 or what the encoder takes when
-            not given; longer texts become several rows.
+        max_tokens: of a row in training, special ones included; longer texts become several rows.
+            When not given, all positions from scratch, and 128 at most to continue.
         mask_share: of the word pieces, those to guess.
         whole_words: mask all pieces of a word or none.
         next_sentence: train on pairs, the second half of which is the text that follows or another
@@ -79,9 +82,11 @@ class MlmConfig(PretrainingConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("vocabulary", "layers", "width", "heads", "intermediate", "batch_size",
+        for name in ("layers", "width", "heads", "intermediate", "batch_size",
                      "epochs", "validation", "evaluations"):
             at_least(name, getattr(self, name), 1)
+        at_least("vocabulary", self.vocabulary, _LEAST_PIECES)
+        at_least("positions", self.positions, 8)
         at_least("steps", self.steps, 0)
         at_least("max_tokens", self.max_tokens, 8)
         within("dropout", self.dropout, 0.0, 0.9)

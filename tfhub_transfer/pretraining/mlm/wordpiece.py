@@ -90,10 +90,12 @@ def learn(counts: Counter[str], size: int, *, memory: int) -> list[str]:
             elif best or threshold > _LEAST_COUNT:
                 high = threshold - 1
             else:
+                more = "more text" if len(words) == len(counts) else "a larger --memory"
                 raise ConfigError(
-                    f"The corpus has too few words for such a vocabulary: their pieces that occur "
-                    f"{_LEAST_COUNT} times or more are {len(found):,}, special ones included. "
-                    f"Accepted: a --vocabulary of at most that, or more text. Received: {size:,}"
+                    f"Too few words for such a vocabulary: the pieces of {len(words):,} of the "
+                    f"corpus' {len(counts):,} words that occur {_LEAST_COUNT} times or more are "
+                    f"{len(found):,}, special ones included. Accepted: a --vocabulary of at most "
+                    f"that, or {more}. Received: {size:,}"
                 )
             if low > high or (best and len(best) <= size * _SLACK):
                 break

@@ -52,6 +52,8 @@ def _pretrain(config: SwivelConfig, run: PretrainingRun) -> None:
     corpus = Corpus(config.corpus, config.data.text_column, config.data.dir)
     ids = WordIds.read(corpus, run.work / "words", config.normalization, config.memory_bytes)
     vocabulary = ids.vocabulary(config.vocabulary, config.min_count)
+    for note in ids.notes:
+        print(f"note: {note}")
     read = time.monotonic()
     counted = count_pairs(
         lambda tokens: ids.chunks(vocabulary, tokens),

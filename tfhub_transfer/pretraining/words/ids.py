@@ -84,10 +84,11 @@ class WordIds:
         """
         enough = int(np.count_nonzero(self._counts.counts >= min_count))
         if enough < size:
+            smaller = f"--vocabulary {enough} or less, " if enough else ""
             raise ConfigError(
                 f"The corpus has fewer words than a vocabulary of {size:,} takes: {enough:,} of "
                 f"its {len(self._counts):,} words stand in it {min_count} times or more. Give "
-                f"--vocabulary {max(enough, 1)} or less, a lower --min_count, or more text. "
+                f"{smaller}a lower --min_count, or more text. "
                 f"Received: vocabulary {size}, min_count {min_count}"
             )
         return self._first(size)

@@ -60,8 +60,14 @@ def graph_splitter(normalization: Normalization) -> Callable[[tf.Tensor], tf.Rag
 
     def split(text: tf.Tensor) -> tf.RaggedTensor:
         spaced = tf.strings.regex_replace(text, pattern, " ")
-        # after the control characters are gone: at a NUL it would end the text
-        return tf.strings.split(tf.strings.lower(spaced, encoding="utf-8") if lower else spaced)
+        if lower:
+            # TensorFlow lower-cases by the process's locale: in a Turkish one I would become a
+            # dotless i, and no longer be what the vocabulary was made with
+            spaced = tf.strings.regex_replace(spaced, "I", "i")
+            spaced = tf.strings.regex_replace(spaced, "\u0130", "i\u0307")
+            # after the control characters are gone: at a NUL it would end the text
+            spaced = tf.strings.lower(spaced, encoding="utf-8")
+        return tf.strings.split(spaced)
 
     return split
 
