@@ -82,6 +82,23 @@ ROWS = (
             *("--training.encoder_learning_rate", "1e-4"),
         ),
     ),
+    # The last epoch, for the reason given above. Tried besides: rates of 5e-5 (0.897) and 2e-4
+    # (0.878), and three epochs without changed words and smoothed labels (0.891).
+    Row(
+        "sst2-tuned",
+        "tfds:glue/sst2",
+        0.905,
+        (
+            *TUNED,
+            *SENTENCE,
+            *("--data.validation_fraction", "0.01", "--encoder.pooling", "mean"),
+            *("--data.word_dropout", "0.1", "--head.label_smoothing", "0.1"),
+            *("--head.hidden", "[]", "--head.dropout", "0.1", "--training.epochs", "5"),
+            *("--training.patience", "20", "--training.batch_size", "32"),
+            *("--training.encoder_learning_rate", "1e-4", "--training.keep", "last"),
+            *("--evaluation.baselines", "[]"),
+        ),
+    ),
     # The quarter of the tokens from a review's head, the rest from its end.
     Row(
         "imdb-tuned",
@@ -149,7 +166,10 @@ def finished(run: Run, flags: Sequence[str]) -> bool:
 
 def _settings(config: Config) -> dict[str, Any]:
     """Return the settings that change what a run computes."""
-    ignored = ("run", "resume", "overwrite")
+    sections = {"contrastive", "distillation", "adaptation"}
+    strategy = config.training.strategy
+    used = {"dann": "adaptation", "coral": "adaptation"}.get(strategy, strategy)
+    ignored = {"run", "resume", "overwrite", *(sections - {used})}
     return {key: value for key, value in config.to_dict().items() if key not in ignored}
 
 
