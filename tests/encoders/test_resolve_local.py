@@ -73,6 +73,12 @@ class TestLocal:
         monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path / "file" / "cache"))
         assert resolve(write_model(tmp_path / "mine")).name == "mine"
 
+    def test_a_pre_training_is_not_its_module(self, tmp_path):
+        (tmp_path / "run" / "module").mkdir(parents=True)
+        (tmp_path / "run" / "config.yaml").touch()
+        with pytest.raises(EncoderError, match=r"Accepted: .*run/module\. Received: .*run$"):
+            resolve(tmp_path / "run")
+
     def test_what_is_no_encoder(self, tmp_path: Path) -> None:
         with pytest.raises(EncoderError, match=r"No such directory\..*Received: /.*absent"):
             resolve(tmp_path / "absent")

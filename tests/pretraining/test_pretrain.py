@@ -249,6 +249,16 @@ class TestTheRunDirectory:
         with PretrainingRun.begun(dataclasses.replace(config, seed=1)) as run:
             assert run.load_config()["seed"] == 1
 
+    def test_a_finished_run_stays_as_it_is(self, tmp_path, corpus, capsys):
+        config = SwivelConfig(corpus=(corpus,), run=str(tmp_path / "run"))
+        with PretrainingRun.begun(config) as run:
+            run.finish({}, keep_work=False)
+        before = {entry.name for entry in run.path.iterdir()}
+        with PretrainingRun.begun(dataclasses.replace(config, resume=True)) as run:
+            assert run.finished
+        assert {entry.name for entry in run.path.iterdir()} == before
+        assert "is finished already" in capsys.readouterr().out
+
     def test_what_a_kill_left_of_a_module_is_deleted(self, tmp_path, corpus):
         config = SwivelConfig(corpus=(corpus,), run=str(tmp_path / "run"))
         with PretrainingRun.begun(config) as run:

@@ -109,6 +109,11 @@ def _resolve_directory(path: Path) -> Encoder:
             f"No such directory. A local encoder is a directory with saved_model.pb, or with "
             f"preprocess/ and encoder/, each a SavedModel. Received: {path}"
         )
+    if (path / "config.yaml").exists() and (path / "module").is_dir():
+        raise EncoderError(
+            f"This is the run of a pre-training, and the encoder is what it wrote. "
+            f"Accepted: {path / 'module'}. Received: {path}"
+        )
     verify(path)
     handle = f"{path.resolve().name}@sha256:{fingerprint(savedmodels(path))}"
     # resolving works where the cache cannot be written to; only the memory is lost then

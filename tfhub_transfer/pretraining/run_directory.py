@@ -50,6 +50,10 @@ class PretrainingRun(Run):
         run = cls.create(config)
         with run.lock():
             begins = not (config.resume and run.config_file.exists())
+            if not begins and run.finished:
+                print(f"note: the run in {run.path} is finished already")
+                yield run
+                return
             if begins:
                 # opened before what is overwritten is deleted
                 Corpus(config.corpus, config.data.text_column, config.data.dir)
