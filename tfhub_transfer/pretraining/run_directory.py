@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import math
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tfhub_transfer.errors import TransferError
+from tfhub_transfer.errors import TrainingError, TransferError
 from tfhub_transfer.pretraining.corpus.corpus import Corpus
 from tfhub_transfer.pretraining.settings import PretrainingConfig
 from tfhub_transfer.runs import Run, atomic_path
@@ -25,9 +26,12 @@ class PretrainingRun(Run):
     """One run directory; made by `PretrainingRun.begun`.
 
     Attributes:
+        corpus: that is read; not of a run that is finished.
         work: for what is only made on the way, as counts and shards.
         module: where the pre-trained module ends up.
     """
+
+    corpus: Corpus
 
     def __init__(self, path: Path):
         super().__init__(path)
@@ -45,7 +49,7 @@ class PretrainingRun(Run):
 
         Raises:
             RunError: it is taken, locked, or of other settings.
-            DataError: a new run's corpus is not there.
+            DataError: the corpus is not there.
         """
         run = cls.create(config)
         with run.lock():
@@ -54,9 +58,9 @@ class PretrainingRun(Run):
                 print(f"note: the run in {run.path} is finished already")
                 yield run
                 return
+            # opened before what is overwritten is set aside
+            run.corpus = Corpus(config.corpus, config.data.text_column, config.data.dir)
             if begins:
-                # opened before what is overwritten is deleted
-                Corpus(config.corpus, config.data.text_column, config.data.dir)
                 run._set_aside()
                 run.write_config(config)
                 run.write_environment(config.seed)
@@ -110,6 +114,24 @@ class PretrainingRun(Run):
             writer = csv.DictWriter(file, list(rows[0]) if rows else [])
             writer.writeheader()
             writer.writerows(rows)
+
+    def check_loss(self, loss: float | None, step: int, advice: str) -> None:
+        """Raise if `loss` is no number.
+
+        Args:
+            loss: of step number `step`, counted from one; None of nothing.
+            step: as it is told.
+            advice: what usually helps.
+
+        Raises:
+            TrainingError: it is no number.
+        """
+        if loss is not None and not math.isfinite(loss):
+            raise TrainingError(
+                f"The loss is no number any more in step {step}; what was saved last is in "
+                f"{self.checkpoints}, if that is not empty. {advice} usually helps. "
+                f"Received: {loss}"
+            )
 
     def finish(self, metrics: Mapping[str, Any], *, keep_work: bool) -> None:
         """Write `metrics.json`, last of all, and delete what is not needed any more."""

@@ -104,12 +104,11 @@ def _parts(source: str, text_column: str, dir: str | None) -> list[Part]:
         return [open_split(source, text_column, dir)]
     path = Path(source)
     if path.is_dir():
+        inside = [file for file in path.rglob("*") if file.is_file()]
         # the vocabulary of a module that was written there is no text
-        modules = {found.parent for found in path.rglob("saved_model.pb")}
+        modules = {file.parent for file in inside if file.name == "saved_model.pb"}
         files = sorted(
-            file
-            for file in path.rglob("*")
-            if file.is_file() and kind_of(file) and modules.isdisjoint(file.parents)
+            file for file in inside if kind_of(file) and modules.isdisjoint(file.parents)
         )
         if not files:
             raise DataError(f"No file of text in this folder. {_ACCEPTED}. Received: {source!r}")

@@ -20,7 +20,6 @@ from tfhub_transfer.encoders.packing import limit_of, pieces
 from tfhub_transfer.encoders.resolve import resolve
 from tfhub_transfer.encoders.store import MANIFEST
 from tfhub_transfer.errors import ConfigError, EncoderError
-from tfhub_transfer.pretraining.corpus.corpus import Corpus
 from tfhub_transfer.pretraining.corpus.reading import read
 from tfhub_transfer.pretraining.mlm import wordpiece
 from tfhub_transfer.pretraining.mlm.batches import Batches, divide
@@ -53,24 +52,25 @@ def train(config: MlmConfig) -> Path:
         RunError: the run directory is taken, or cannot be resumed.
         TrainingError: the loss is no number any more.
     """
-    # what fails at once takes no run directory
-    corpus = Corpus(config.corpus, config.data.text_column, config.data.dir)
-    existing = None
-    if config.continue_from is not None:
-        existing = resolve(config.continue_from, offline=config.offline)
     with PretrainingRun.begun(config) as run:
         if not run.finished:
-            _train(config, corpus, existing or _from_scratch(config, corpus, run), run)
+            _train(config, _encoder(config, run), run)
         return run.path
 
 
-def _from_scratch(config: MlmConfig, corpus: Corpus, run: PretrainingRun) -> Encoder:
+def _encoder(config: MlmConfig, run: PretrainingRun) -> Encoder:
+    if config.continue_from is None:
+        return _from_scratch(config, run)
+    return resolve(config.continue_from, offline=config.offline)
+
+
+def _from_scratch(config: MlmConfig, run: PretrainingRun) -> Encoder:
     """Return a transformer of random weights with a vocabulary of the corpus."""
     target = run.work / "initial"
     if not target.exists():
         memory = config.memory_bytes
         counts = wordpiece.count_words(
-            corpus, run.work / "words.json", lower_case=config.lower_case, memory=memory
+            run.corpus, run.work / "words.json", lower_case=config.lower_case, memory=memory
         )
         vocabulary = wordpiece.learn(counts, config.vocabulary, memory=memory)
         with tempfile.TemporaryDirectory(dir=run.work) as scratch:
@@ -81,7 +81,7 @@ def _from_scratch(config: MlmConfig, corpus: Corpus, run: PretrainingRun) -> Enc
     return resolve(target)
 
 
-def _train(config: MlmConfig, corpus: Corpus, encoder: Encoder, run: PretrainingRun) -> None:
+def _train(config: MlmConfig, encoder: Encoder, run: PretrainingRun) -> None:
     if encoder.preprocess is None:
         raise EncoderError(
             f"Masked language modelling trains transformers: a preprocess and encoder pair. "
@@ -97,12 +97,12 @@ def _train(config: MlmConfig, corpus: Corpus, encoder: Encoder, run: Pretraining
         return rows.flat_values.numpy(), rows.row_lengths().numpy()
 
     chunks = Chunks.of(
-        read(corpus, "Cutting texts into word pieces"),
+        read(run.corpus, "Cutting texts into word pieces"),
         run.work,
         tokenize=tokenize,
         begins_word=vocabulary.begins_word,
         room=room,
-        made_of=[corpus.fingerprint, encoder.fingerprint, room],
+        made_of=[run.corpus.fingerprint, encoder.fingerprint, room],
     )
     parts = divide(chunks, config.validation, config.seed)
     batches, held_out = (Batches(chunks, part, vocabulary, config, max_tokens) for part in parts)

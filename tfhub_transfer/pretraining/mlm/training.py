@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from tfhub_transfer.errors import TrainingError
 from tfhub_transfer.pretraining import checkpoint
 from tfhub_transfer.pretraining.mlm.batches import Batches
 from tfhub_transfer.pretraining.mlm.model import MaskedLanguageModel
@@ -21,6 +19,7 @@ from tfhub_transfer.progress import progress
 __all__ = ["Progress", "fit", "rate_at"]
 
 _NOTHING = [0.0] * 6
+_ADVICE = "A lower --learning_rate or a longer --warmup"
 
 
 @dataclass
@@ -87,7 +86,7 @@ def fit(
             "learning_rate": rate_at(max(0, state.step - 1), steps, config.warmup, rates[0]),
             "seconds": round(time.monotonic() - begun, 3),
         }
-        _check(record["val_loss"], state.step, run)
+        run.check_loss(record["val_loss"], state.step, _ADVICE)
         state.history.append(record)
         state.sums = list(_NOTHING)
         run.write_history(state.history)
@@ -103,7 +102,7 @@ def fit(
             sums = model.train(batches(state.step), rate, head_rate).astype(np.float64)
             state.step += 1
             state.sums = [float(a + b) for a, b in zip(state.sums, sums, strict=True)]
-            _check(state.sums[0], state.step, run)
+            run.check_loss(state.sums[0], state.step, _ADVICE)
             loss = state.sums[0] / state.sums[2]
             if state.step in due:
                 evaluate()
@@ -131,15 +130,6 @@ def _measures(sums: list[float], prefix: str, pairs: bool = False) -> dict[str, 
     if pairs:
         measures[f"{prefix}next_sentence_accuracy"] = next_right / rows if rows else None
     return measures
-
-
-def _check(loss: float | None, step: int, run: PretrainingRun) -> None:
-    if loss is not None and not math.isfinite(loss):
-        raise TrainingError(
-            f"The loss is no number any more in step {step}; what was saved last is in "
-            f"{run.checkpoints}. A lower --learning_rate or a longer --warmup usually helps. "
-            f"Received: {loss}"
-        )
 
 
 def _save(file: Path, model: MaskedLanguageModel, state: Progress) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +10,6 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfhub_transfer.errors import TrainingError
-from tfhub_transfer.pretraining.corpus.corpus import Corpus
 from tfhub_transfer.pretraining.nnlm.candidates import LogUniform
 from tfhub_transfer.pretraining.nnlm.examples import Examples
 from tfhub_transfer.pretraining.nnlm.model import FeedForwardModel
@@ -52,8 +49,7 @@ def train(config: NnlmConfig) -> Path:
 
 def _pretrain(config: NnlmConfig, run: PretrainingRun) -> None:
     began = time.monotonic()
-    corpus = Corpus(config.corpus, config.data.text_column, config.data.dir)
-    ids = WordIds.read(corpus, run.work / "words", config.normalization, config.memory_bytes)
+    ids = WordIds.read(run.corpus, run.work / "words", config.normalization, config.memory_bytes)
     vocabulary = ids.vocabulary(config.vocabulary, config.min_count)
     for note in ids.notes:
         print(f"note: {note}")
@@ -110,6 +106,7 @@ def _fit(
     if checkpoint.exists():
         state = training.load(checkpoint)
     history: list[dict[str, Any]] = state["history"]
+    advice = f"A lower --learning_rate than {config.learning_rate:g}"
 
     def batches() -> Iterator[tuple[int, np.ndarray, tuple[np.ndarray, np.ndarray]]]:
         rows = examples.batches(state["step"])
@@ -121,7 +118,7 @@ def _fit(
         saved = clock = time.monotonic()
         for step, rows, drawn in read_ahead(batches(), _READ_AHEAD):
             loss = training.step(step, rows, drawn)
-            _check(loss, step, config, checkpoint)
+            run.check_loss(loss, step + 1, advice)
             now = time.monotonic()
             state["step"] = step + 1
             state["examples"] += len(rows)
@@ -131,7 +128,7 @@ def _fit(
             advance(len(rows))
             if state["step"] % examples.steps == 0:
                 history.append(_epoch(model, examples, state))
-                _check(history[-1]["validation_perplexity"], step, config, checkpoint)
+                run.check_loss(history[-1]["validation_perplexity"], step + 1, advice)
                 state |= {"examples": 0, "loss": 0.0, "seconds": 0.0}
                 run.write_history(history)
                 advance(0, f"Training, {len(history)} of {config.epochs} epochs, perplexity "
@@ -151,15 +148,6 @@ def _epoch(model: FeedForwardModel, examples: Examples, state: dict[str, Any]) -
         "validation_perplexity": perplexity(model, examples.held),
         "seconds": round(state["seconds"], 3),
     }
-
-
-def _check(measure: float, step: int, config: NnlmConfig, checkpoint: Path) -> None:
-    if not math.isfinite(measure):
-        raise TrainingError(
-            f"The loss is no number any more in step {step + 1}; what was trained before is in "
-            f"{checkpoint.parent}. A lower --learning_rate than {config.learning_rate:g} usually "
-            f"helps. Received: {measure}"
-        )
 
 
 def perplexity(model: FeedForwardModel, rows: np.ndarray) -> float:

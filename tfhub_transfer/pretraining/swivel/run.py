@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,8 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from tfhub_transfer.errors import TrainingError
-from tfhub_transfer.pretraining.corpus.corpus import Corpus
 from tfhub_transfer.pretraining.read_ahead import read_ahead
 from tfhub_transfer.pretraining.run_directory import PretrainingRun
 from tfhub_transfer.pretraining.swivel.cooccurrence import Cooccurrences, Layout, count_pairs
@@ -49,8 +46,7 @@ def train(config: SwivelConfig) -> Path:
 
 def _pretrain(config: SwivelConfig, run: PretrainingRun) -> None:
     began = time.monotonic()
-    corpus = Corpus(config.corpus, config.data.text_column, config.data.dir)
-    ids = WordIds.read(corpus, run.work / "words", config.normalization, config.memory_bytes)
+    ids = WordIds.read(run.corpus, run.work / "words", config.normalization, config.memory_bytes)
     vocabulary = ids.vocabulary(config.vocabulary, config.min_count)
     for note in ids.notes:
         print(f"note: {note}")
@@ -111,13 +107,14 @@ def _fit(
     if checkpoint.exists():
         state = training.load(checkpoint)
     history: list[dict[str, Any]] = state["history"]
+    advice = f"A lower --learning_rate than {config.learning_rate:g}"
     steps = config.epochs * len(layout.shards)
     with progress("Training", "shards", steps - state["step"]) as advance:
         saved = clock = time.monotonic()
         batches = _batches(counted, config.seed, state["step"], steps)
         for step, shard, cells, counts in read_ahead(batches, _READ_AHEAD):
             loss = training.step(layout.shards[shard], cells, counts)
-            _check(loss, step, config, checkpoint)
+            run.check_loss(loss, step + 1, advice)
             now = time.monotonic()
             state["step"] = step + 1
             state["loss"] += loss / layout.words**2
@@ -154,12 +151,3 @@ def _batches(
         for place in range(max(0, first - epoch * shards), shards):
             shard = int(order[place])
             yield epoch * shards + place, shard, *counted.read(shard)
-
-
-def _check(loss: float, step: int, config: SwivelConfig, checkpoint: Path) -> None:
-    if not math.isfinite(loss):
-        raise TrainingError(
-            f"The loss is no number any more in step {step + 1}; what was trained before is in "
-            f"{checkpoint}, if that is there. A lower --learning_rate than "
-            f"{config.learning_rate:g} usually helps. Received: {loss}"
-        )
