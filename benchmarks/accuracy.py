@@ -8,15 +8,11 @@ feature cache of their own, so that the seconds are those of a first run.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.table import ROOT, data_dir, print_heading, print_table, reached, say
-from benchmarks.training_runs import chosen_rows, train
-from tfhub_transfer import cli
-from tfhub_transfer.config import Config
-from tfhub_transfer.runs import Run, config_from_dict
+from benchmarks.table import ROOT, data_dir, print_heading, print_table, reached
+from benchmarks.training_runs import chosen_rows, train_once
 
 RUNS = ROOT / "runs" / "benchmarks"
 
@@ -121,12 +117,9 @@ def main() -> None:
     cells = []
     for row in wanted:
         flags = [*_source(row), *row.flags, "--encoder.offline", "true", *further]
-        run = Run(chosen.runs / row.name)
-        if chosen.again or not finished(run, flags):
-            with tempfile.TemporaryDirectory() as cache:
-                train(run.path, flags, {"TFHUB_TRANSFER_CACHE_DIR": cache})
-        else:
-            say(f"{row.name}: finished in an earlier call")
+        with tempfile.TemporaryDirectory() as cache:
+            empty = {"TFHUB_TRANSFER_CACHE_DIR": cache}
+            run = train_once(chosen.runs / row.name, flags, empty, again=chosen.again)
         cells.append(_cells(row, run.load_metrics()))
     print_heading("Test accuracy on real data")
     print_table(
@@ -154,23 +147,6 @@ def _source(row: Row) -> list[str]:
     if row.source.startswith("tfds:"):
         return ["--data.source", row.source, "--data.dir", str(data_dir() / "tfds")]
     return ["--data.source", str(data_dir() / row.source)]
-
-
-def finished(run: Run, flags: Sequence[str]) -> bool:
-    """Whether the run was finished with the settings that `flags` give."""
-    if not (run.metrics_file.exists() and run.config_file.exists()):
-        return False
-    wanted = cli.parse("train", "", Config, flags)
-    return _settings(config_from_dict(run.load_config())) == _settings(wanted)
-
-
-def _settings(config: Config) -> dict[str, Any]:
-    """Return the settings that change what a run computes."""
-    sections = {"contrastive", "distillation", "adaptation"}
-    strategy = config.training.strategy
-    used = {"dann": "adaptation", "coral": "adaptation"}.get(strategy, strategy)
-    ignored = {"run", "resume", "overwrite", *(sections - {used})}
-    return {key: value for key, value in config.to_dict().items() if key not in ignored}
 
 
 def _cells(row: Row, metrics: dict[str, Any]) -> list[str]:

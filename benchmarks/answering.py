@@ -15,10 +15,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.accuracy import finished
-from benchmarks.table import ROOT, data_dir, print_heading, print_table, reached, say
+from benchmarks.table import ROOT, data_dir, print_heading, print_table, reached
 from benchmarks.tagging import Row
-from benchmarks.training_runs import chosen_rows, train
+from benchmarks.training_runs import chosen_rows, train_once
 from tfhub_transfer.runs import Run
 
 RUNS = ROOT / "runs" / "benchmarks"
@@ -47,11 +46,7 @@ def main() -> None:
     for row in wanted:
         source = _first_questions(data_dir() / row.source, chosen.runs / "qamr-first-5000")
         flags = ["--data.source", str(source), *SHARED, *row.flags, *further]
-        run = Run(chosen.runs / row.name)
-        if chosen.again or not finished(run, flags):
-            train(run.path, flags)
-        else:
-            say(f"{row.name}: finished in an earlier call")
+        run = train_once(chosen.runs / row.name, flags, again=chosen.again)
         cells.append(_cells("QAMR, first 5,000 test questions", run.load_metrics(), TIMES))
         cells.append(_cells("XQuAD, English, untrained on it", _on_xquad(run), None))
     print_heading("Exact match and F1 of answers on real data")

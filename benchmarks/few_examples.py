@@ -28,7 +28,7 @@ import numpy as np
 
 from benchmarks.peers import PEERS
 from benchmarks.table import ROOT, data_dir, print_heading, print_table, reached, say
-from benchmarks.training_runs import train
+from benchmarks.training_runs import settings_used, train
 from tfhub_transfer import cli
 from tfhub_transfer.config import Config, DataConfig
 from tfhub_transfer.data.splits import load
@@ -47,9 +47,6 @@ FLAGS = (
     '--evaluation.baselines=["tfidf_logreg", "linear_probe"]',
     "--evaluation.bootstrap=10",  # the intervals of single draws are not shown
 )
-
-# of the settings, those that a run with `contrastive` looks at
-SECTIONS = ("seed", "data", "encoder", "head", "training", "contrastive", "evaluation")
 
 Cell = dict[str, Any]
 
@@ -160,8 +157,7 @@ def _ours(state: State, draw: Draw, further: Sequence[str]) -> Cell:
         *further,
     ]
     # defaults included: a cell of other settings is another cell
-    asked = cli.parse("train", "", Config, flags).to_dict()
-    told = json.dumps({name: asked[name] for name in SECTIONS}, sort_keys=True)
+    told = json.dumps(settings_used(cli.parse("train", "", Config, flags)), sort_keys=True)
     key = ("ours", *dataclasses.astuple(draw), hashlib.sha256(told.encode()).hexdigest())
     if kept := state.get(*key):
         return kept

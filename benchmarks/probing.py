@@ -10,8 +10,6 @@ import functools
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
-import tensorflow_hub as hub
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -20,6 +18,8 @@ from benchmarks.table import data_dir
 from tfhub_transfer.config import DataConfig
 from tfhub_transfer.data.examples import Dataset
 from tfhub_transfer.data.splits import load
+from tfhub_transfer.encoders.bulk import BulkEncoder
+from tfhub_transfer.encoders.layer import HubLayer
 from tfhub_transfer.evaluation.baselines import tfidf_probabilities
 
 PROBED = {"SST-2": ("tfds:glue/sst2", "sentence"), "IMDB": ("tfds:imdb_reviews", "text")}
@@ -36,11 +36,11 @@ def data_set(name: str) -> Dataset:
 
 def probe(module: Path) -> dict[str, float]:
     """Return the accuracy on either data set with the vectors of a module as they are."""
-    encode = hub.load(str(module))
+    encode = BulkEncoder(HubLayer(str(module)))
     accuracies = {}
     for name in PROBED:
         data = data_set(name)
-        train, test = (_vectors(encode, split.texts()) for split in (data.train, data.test))
+        train, test = (encode(split.texts()) for split in (data.train, data.test))
         regression = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
         regression.fit(train, data.train.labels)
         accuracies[name] = float(np.mean(regression.predict(test) == data.test.labels))
@@ -57,9 +57,3 @@ def tfidf() -> dict[str, float]:
         )
         accuracies[name] = float(np.mean(answers.argmax(axis=1) == data.test.labels))
     return accuracies
-
-
-def _vectors(encode: tf.Module, texts: list[str]) -> np.ndarray:
-    starts = range(0, len(texts), _TEXTS_AT_ONCE)
-    parts = [encode(tf.constant(texts[n : n + _TEXTS_AT_ONCE])).numpy() for n in starts]
-    return np.concatenate(parts)

@@ -9,10 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from benchmarks.accuracy import finished
-from benchmarks.table import ROOT, data_dir, print_heading, print_table, reached, say
-from benchmarks.training_runs import chosen_rows, train
-from tfhub_transfer.runs import Run
+from benchmarks.table import ROOT, data_dir, print_heading, print_table, reached
+from benchmarks.training_runs import chosen_rows, train_once
 
 RUNS = ROOT / "runs" / "benchmarks"
 
@@ -81,11 +79,7 @@ def main() -> None:
     cells = []
     for row in wanted:
         flags = ["--data.source", str(data_dir() / row.source), *SHARED, *row.flags, *further]
-        run = Run(chosen.runs / row.name)
-        if chosen.again or not finished(run, flags):
-            train(run.path, flags)
-        else:
-            say(f"{row.name}: finished in an earlier call")
+        run = train_once(chosen.runs / row.name, flags, again=chosen.again)
         cells.append(_cells(row, run.load_metrics()))
     print_heading("Test F1 of entities and slots on real data")
     print_table(

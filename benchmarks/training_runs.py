@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from benchmarks.table import ROOT, say
-from tfhub_transfer.runs import Run
+from tfhub_transfer import cli
+from tfhub_transfer.config import Config
+from tfhub_transfer.runs import Run, config_from_dict
 
 
 class Named(Protocol):
@@ -84,6 +86,42 @@ def train(run: Path, flags: Sequence[str], variables: Mapping[str, str] | None =
     if done.returncode:
         raise SystemExit(f"error: training ended with exit code {done.returncode}: {flags}")
     return Run.open(run)
+
+
+def train_once(
+    run: Path,
+    flags: Sequence[str],
+    variables: Mapping[str, str] | None = None,
+    *,
+    again: bool = False,
+) -> Run:
+    """Return the run, trained now unless it was finished with the settings that `flags` give.
+
+    Args:
+        run: the run directory; emptied if there is another run in it.
+        flags: of the command, but for `--run`.
+        variables: of the environment, beside those of this process.
+        again: train anew in any case.
+
+    Raises:
+        SystemExit: the command failed; it has said why on standard error.
+    """
+    found = Run(run)
+    if not again and found.metrics_file.exists() and found.config_file.exists():
+        wanted = cli.parse("train", "", Config, flags)
+        if settings_used(config_from_dict(found.load_config())) == settings_used(wanted):
+            say(f"{run.name}: finished in an earlier call")
+            return found
+    return train(run, flags, variables)
+
+
+def settings_used(config: Config) -> dict[str, Any]:
+    """Return the settings that change what a run computes, those of other strategies left out."""
+    sections = {"contrastive", "distillation", "adaptation"}
+    strategy = config.training.strategy
+    used = {"dann": "adaptation", "coral": "adaptation"}.get(strategy, strategy)
+    ignored = {"run", "resume", "overwrite", *(sections - {used})}
+    return {key: value for key, value in config.to_dict().items() if key not in ignored}
 
 
 def command(run: Path, flags: Sequence[str]) -> list[str]:
