@@ -99,7 +99,8 @@ class EncoderConfig:
         offline: never open a socket; what is not on this machine is an error.
         cache: encode each distinct text once and keep its vector on disk, where no encoder weight
             moves. Off, strings go through the encoder in every epoch.
-        precision: of the matrix products in bulk encoding. The trained model stays float32.
+        precision: of the matrix products in bulk encoding; bfloat16 is faster where the processor
+            has it. The trained model stays float32.
         layers: of a transformer, use only this many of its first layers. The last of them is
             pooled as the encoder pools its own; by the mean, where that takes a pooler.
         max_tokens: of a transformer, read this many tokens of each text at most, special ones
@@ -218,7 +219,8 @@ class TrainingConfig:
         clip_norm: gradients are scaled down to this norm, taken over all weights.
         truncate_loss: from the second epoch on, the share of each batch with the highest loss that
             is left out, as probably mislabelled (arXiv 2004.14589).
-        precision: of the matrix products in training a transformer; weights stay float32.
+        precision: of the matrix products in training a transformer; bfloat16 is faster where the
+            processor has it. Weights stay float32.
         patience: epochs without a better one before training stops; the best epoch's weights are
             kept.
         keep: which epoch is the best: that with the lowest validation `loss`, with the highest

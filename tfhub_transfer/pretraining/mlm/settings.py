@@ -47,7 +47,8 @@ class MlmConfig(PretrainingConfig):
         warmup: the share of the steps in which the rates rise; then they fall along a line.
         weight_decay: decoupled (arXiv 1711.05101); biases and norms are spared.
         clip_norm: gradients are scaled down to this norm, taken over all weights.
-        precision: of the matrix products; weights stay float32.
+        precision: of the matrix products; bfloat16 is faster where the processor has it. Weights
+            stay float32.
         validation: rows at most that are held out, whole texts, and at most a tenth of all.
         evaluations: of the held-out rows, evenly spread over the training, besides that before it.
         checkpoint_seconds: between two checkpoints.
