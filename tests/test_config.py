@@ -122,7 +122,7 @@ def test_growing_data_and_gradual_unfreezing_exclude_each_other():
         Config(data=DataConfig(stages=(0.1, 1.0)), training=training)
 
 
-@pytest.mark.parametrize("stages", [(0.5, 0.5), (0.5, 0.2), (0.0, 1.0), (0.5, 1.5)])
+@pytest.mark.parametrize("stages", [(0.5, 0.5), (0.5, 0.2), (0.0, 1.0), (0.5, 1.5), (0.1, 0.3)])
 def test_stages_grow(stages):
     with pytest.raises(ConfigError, match=r"data\.stages must be growing shares"):
         DataConfig(stages=stages)

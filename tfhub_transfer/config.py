@@ -50,8 +50,8 @@ class DataConfig:
         limit: at most this many rows of each split, drawn with the seed, stratified.
         shots: at most this many training rows of each class, drawn with the seed.
         balance: what is done about classes of unequal size in training.
-        stages: growing shares of the training rows, as `[0.1, 0.3, 1]`; each stage trains on its
-            rows, up to all of the epochs, from the weights of the one before.
+        stages: growing shares of the training rows, up to all, as `[0.1, 0.3, 1]`; each stage
+            trains on its rows, up to all of the epochs, from the weights of the one before.
         word_dropout: the share of words left out of each training text, anew in each epoch; for
             encoders that move, or with `encoder.cache` off.
         word_swap: the share of words that change places with a neighbour, likewise.
@@ -82,10 +82,10 @@ class DataConfig:
         within("data.word_dropout", self.word_dropout, 0.0, 0.9)
         within("data.word_swap", self.word_swap, 0.0, 0.9)
         growing = all(a < b for a, b in itertools.pairwise((0.0, *self.stages)))
-        if self.stages and not (growing and self.stages[-1] <= 1.0):
+        if self.stages and not (growing and self.stages[-1] == 1.0):
             raise ConfigError(
-                f"data.stages must be growing shares of the training rows, above 0 and at most 1. "
-                f"Received: {list(self.stages)}"
+                f"data.stages must be growing shares of the training rows, above 0, the last of "
+                f"them 1, as [0.1, 0.3, 1]. Received: {list(self.stages)}"
             )
 
 
@@ -225,7 +225,7 @@ class TrainingConfig:
             kept.
         keep: which epoch is the best: that with the lowest validation `loss`, with the highest
             validation `accuracy` (which often goes on rising where a fine-tuned model grows too
-            sure of itself), or the `last`.
+            sure of itself; of equal ones the lowest loss decides), or the `last`.
         distribute: `mirrored` divides each batch among all GPUs of this machine, `tpu` among the
             cores of a TPU, where it trains a head on cached vectors alone.
         tensorboard: also write TensorBoard logs into the run directory.

@@ -60,16 +60,16 @@ def test_without_stages_there_is_one_of_all():
 
 def test_growing_data_is_nested_and_stratified():
     data = data_of()
-    stages = plan(growing(0.1, 0.25, 0.5), data)
-    assert [stage.name for stage in stages] == ["10%", "25%", "50%"]
-    assert [stage.epochs for stage in stages] == [5, 5, 5]
+    stages = plan(growing(0.1, 0.25, 0.5, 1.0), data)
+    assert [stage.name for stage in stages] == ["10%", "25%", "50%", "100%"]
+    assert [stage.epochs for stage in stages] == [5, 5, 5, 5]
     counts = [stage.train.class_counts(3).tolist() for stage in stages]
-    assert [sum(count) for count in counts] == [10, 25, 50]
+    assert [sum(count) for count in counts] == [10, 25, 50, 100]
     assert counts[0] == [7, 2, 1]
     assert counts[2] == [35, 10, 5]
     rows = [set(stage.train.rows.tolist()) for stage in stages]
     assert rows[0] < rows[1] < rows[2]
-    again, other = (plan(growing(0.1, 0.5, seed=seed), data) for seed in (0, 1))
+    again, other = (plan(growing(0.1, 0.5, 1.0, seed=seed), data) for seed in (0, 1))
     assert set(again[1].train.rows.tolist()) == rows[2]
     assert set(other[1].train.rows.tolist()) != rows[2]
 
