@@ -79,6 +79,8 @@ def test_learning_curves_take_any_metric_and_gaps():
     assert [axes.get_ylabel() for axes in figure.axes] == ["Loss", "Auc"]
     legend = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     assert legend == ["Training", "Validation", "Lowest: epoch 2"]
+    kept = plots.learning_curves(history, kept=1).axes[0].get_legend().get_texts()
+    assert kept[-1].get_text() == "Kept: epoch 1"
 
 
 def test_learning_curves_without_validation():

@@ -47,7 +47,7 @@ def write_report(run: Run, page: Page) -> None:
 def _figures(page: Page) -> Iterator[tuple[str, Figure]]:
     yield "results", plots.result_bars(page.metrics["test"], page.baselines, "f1", "F1")
     if page.history:
-        yield "learning_curves", plots.learning_curves(page.history)
+        yield "learning_curves", plots.learning_curves(page.history, page.metrics.get("best_epoch"))
     splits = page.data_summary.get("splits", {})
     if any(split.get("words") for split in splits.values()):
         yield "text_lengths", plots.text_lengths(splits)

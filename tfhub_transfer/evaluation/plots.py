@@ -198,8 +198,14 @@ def reliability_diagram(targets: Array, probabilities: Array) -> Figure:
 
 
 @styled
-def learning_curves(history: Sequence[Mapping[str, Any]]) -> Figure:
-    """Draw the loss and one more metric over the epochs, for training and validation."""
+def learning_curves(history: Sequence[Mapping[str, Any]], kept: int | None = None) -> Figure:
+    """Draw the loss and one more metric over the epochs, for training and validation.
+
+    Args:
+        history: one dict per epoch.
+        kept: the epoch, counted from 1, whose weights the model has, to be marked; the one of the
+            lowest validation loss when not given.
+    """
     measured = [key for key in history[0] if f"val_{key}" in history[0]]
     shown = sorted(measured, key=lambda key: key != "loss")[:2] or ["loss"]
     epochs = [int(_number(row.get("epoch", index))) for index, row in enumerate(history)]
@@ -210,14 +216,14 @@ def learning_curves(history: Sequence[Mapping[str, Any]]) -> Figure:
             if np.isfinite(values).any():
                 axes.plot(epochs, values, marker="o", markersize=4, color=colour, label=name)
                 if prefix and key == "loss":
-                    best = int(np.nanargmin(values))
+                    best = kept - 1 if kept else int(np.nanargmin(values))
                     axes.plot(
                         epochs[best],
                         values[best],
                         "o",
                         color=COLOURS[1],
                         markersize=9,
-                        label=f"Lowest: epoch {epochs[best]}",
+                        label=f"{'Kept' if kept else 'Lowest'}: epoch {epochs[best]}",
                     )
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.set(xlabel="Epoch", ylabel=key.replace("_", " ").capitalize())

@@ -177,7 +177,8 @@ def _figures(result: Report, targets: Array, probabilities: Array) -> Iterator[t
     yield "precision_recall", plots.precision_recall_curves(targets, probabilities, labels)
     yield "reliability", plots.reliability_diagram(targets, probabilities)
     if result.history:
-        yield "learning_curves", plots.learning_curves(result.history)
+        kept = result.metrics.get("best_epoch")
+        yield "learning_curves", plots.learning_curves(result.history, kept)
     splits = result.data_summary.get("splits", {})
     if any(split.get("class_counts") for split in splits.values()):
         yield "class_balance", plots.class_balance(splits)

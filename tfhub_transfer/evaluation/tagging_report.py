@@ -55,7 +55,7 @@ def _figures(page: Page) -> Iterator[tuple[str, Figure]]:
     if test["per_type"]:
         yield "types", plots.type_bars(test["per_type"])
     if page.history:
-        yield "learning_curves", plots.learning_curves(page.history)
+        yield "learning_curves", plots.learning_curves(page.history, page.metrics.get("best_epoch"))
     splits = page.data_summary.get("splits", {})
     if any(split.get("class_counts") for split in splits.values()):
         yield "class_balance", plots.class_balance(splits)

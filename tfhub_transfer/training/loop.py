@@ -107,7 +107,7 @@ def fit(
     if steps * epochs < config.accumulate:
         raise TrainingError(
             f"training.accumulate must be at most {steps * epochs}, the batches of the whole "
-            f"training, or no step would be taken. Received: {config.accumulate}"
+            f"training{_in(stage)}, or no step would be taken. Received: {config.accumulate}"
         )
     # of batches, which is what an optimizer counts where gradients of several make a step
     rate = WarmupDecay(config.peak_rate, steps * epochs, config.warmup, config.decay)
@@ -170,10 +170,9 @@ def _best_epoch(history: Sequence[Mapping[str, Any]], keep: str) -> int:
     """Return the place, from 1, of the epoch whose weights `training.keep` keeps."""
     if keep == "last":
         return len(history)
+    scores = [(epoch["val_loss"],) for epoch in history]
     if keep == "accuracy":
-        scores = [-epoch["val_accuracy"] for epoch in history]
-    else:
-        scores = [epoch["val_loss"] for epoch in history]
+        scores = [(-epoch["val_accuracy"], epoch["val_loss"]) for epoch in history]
     return scores.index(min(scores)) + 1
 
 
