@@ -184,8 +184,12 @@ def test_one_failure_does_not_stop_the_others(tmp_path, capsys):
     assert len((tmp_path / "out" / "table.csv").read_text().splitlines()) == 2
 
 
-def test_runs_of_other_settings_are_not_written_over(root, finished, tmp_path):
+def test_runs_of_other_settings_are_not_written_over(root, finished, tmp_path, capsys):
     file = written(tmp_path, settings={**CONTENT["settings"], "head.dropout": 0.5})
+    assert evaluate.main(["--protocol", str(file), "--dry-run", "--output", str(finished)]) == 0
+    told = capsys.readouterr().out
+    assert "(head.dropout was 0.3, received 0.5)" in told
+    assert "4 are finished" in told  # the baselines
     with pytest.raises(RunError, match=r"other settings.*head\.dropout was 0\.3, received 0\.5"):
         run_protocol(read_protocol(file), finished, command="")
 

@@ -31,9 +31,9 @@ def is_finished(cell: Cell, output: Path) -> bool:
     return state(cell, output) == "finished"
 
 
-def conflicts(cells: Sequence[Cell], output: Path) -> list[str]:
-    """Return the cells whose directory holds a run of other settings, and the first of those."""
-    found = []
+def conflicts(cells: Sequence[Cell], output: Path) -> dict[Path, str]:
+    """Return the paths of cells where a run of other settings is, and the first of those."""
+    found = {}
     for cell in cells:
         run = Run(output / cell.path)
         if run.config_file.exists():
@@ -41,18 +41,18 @@ def conflicts(cells: Sequence[Cell], output: Path) -> list[str]:
             wanted = settings_of(cell.config)
             if changed := [key for key in wanted if was[key] != wanted[key]]:
                 key = changed[0]
-                found.append(
-                    f"{cell.path} ({key} was {was[key]!r}, received {wanted[key]!r})"
-                )
+                found[cell.path] = f"{key} was {was[key]!r}, received {wanted[key]!r}"
     return found
 
 
 def print_cells(protocol: Protocol, output: Path) -> None:
     """Print each cell's directory and state, and how many there are."""
     cells = protocol.cells()
-    states = [state(cell, output) for cell in cells]
+    other = conflicts(cells, output)
+    states = ["conflict" if cell.path in other else state(cell, output) for cell in cells]
     for cell, reached in zip(cells, states, strict=True):
-        print(f"{reached:8}  {output / cell.path}")
+        why = f" ({other[cell.path]})" if cell.path in other else ""
+        print(f"{reached:8}  {output / cell.path}{why}")
     baselines = sum(cell.is_baseline for cell in cells)
     print(
         f"{len(cells)} cells: {len(cells) - baselines} runs and {baselines} baselines; "

@@ -57,10 +57,10 @@ def run_protocol(protocol: Protocol, output: Path, *, command: str) -> Result:
         KeyboardInterrupt: Ctrl-C; what is finished is in the table.
     """
     cells, home = protocol.cells(), Run(output)
-    if conflicting := conflicts(cells, output):
+    if told := [f"{path} ({why})" for path, why in conflicts(cells, output).items()]:
         raise RunError(
             f"Runs of other settings are in the way. Give another --output, or delete them: "
-            f"{'; '.join(conflicting[:5])}. Received: --output {output}"
+            f"{'; '.join(told[:5])}. Received: --output {output}"
         )
     with home.lock(), quiet_tracing():
         errors: dict[str, dict[str, str]] = {}
