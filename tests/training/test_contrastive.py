@@ -231,7 +231,9 @@ def test_all_classes_meet_in_a_batch_where_no_size_is_given(tmp_path, embedding)
         config = settings(
             tmp_path / f"run {classes}", source, embedding, data={"shots": 4}, contrastive=asked
         )
-        assert run_experiment(config).load_metrics()["contrastive"]["texts"] == texts
+        metrics = run_experiment(config).load_metrics()
+        assert metrics["contrastive"]["texts"] == texts
+        assert any("is no transformer" in note for note in metrics["notes"])
 
 
 def test_a_loss_that_is_no_number_is_an_error(tmp_path, monkeypatch, source, embedding):

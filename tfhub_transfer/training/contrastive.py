@@ -15,6 +15,7 @@ from tfhub_transfer.data.examples import Dataset, Examples
 from tfhub_transfer.data.pipeline import Features, Order, batches
 from tfhub_transfer.encoders.bulk import BulkEncoder
 from tfhub_transfer.encoders.cache import FeatureCache
+from tfhub_transfer.encoders.layer import HubLayer
 from tfhub_transfer.training.classifier import Classifier
 from tfhub_transfer.training.loop import Progress, fit
 from tfhub_transfer.training.objective import Objective
@@ -78,7 +79,7 @@ class Contrastive(Strategy):
             progress,
             encode_seconds,
             encode,
-            notes=_notes(reached),
+            notes=_notes(reached, encoder),
             details={"contrastive": _described(reached, pairs.batch_size)},
         )
 
@@ -121,13 +122,19 @@ class Contrastive(Strategy):
         )
 
 
-def _notes(reached: PairProgress) -> tuple[str, ...]:
-    if reached.finished:
-        return ()
-    return (
-        f"Training on pairs was interrupted after {reached.steps} of {reached.total} steps; the "
-        f"head was fitted on the vectors of then.",
-    )
+def _notes(reached: PairProgress, encoder: HubLayer) -> tuple[str, ...]:
+    notes = []
+    if encoder.encoder.preprocess is None:
+        notes.append(
+            f"{encoder.encoder.handle} is no transformer, and training on pairs often makes such "
+            f"an encoder worse: compare with the strategy feature_extraction, or take minilm-l6."
+        )
+    if not reached.finished:
+        notes.append(
+            f"Training on pairs was interrupted after {reached.steps} of {reached.total} steps; "
+            f"the head was fitted on the vectors of then."
+        )
+    return tuple(notes)
 
 
 def _described(reached: PairProgress, texts: int) -> dict[str, object]:
