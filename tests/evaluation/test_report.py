@@ -180,6 +180,20 @@ def test_stages_are_in_it(tmp_path, quick):
     assert "Stages" not in written(tmp_path / "plain", made(3))[1]
 
 
+def test_it_says_what_was_trained(tmp_path, quick):
+    result = made(3)
+    told = {"strategy": "fine_tuning", "encoder": "minilm-l6", "best_epoch": 1, "epochs": 2}
+    for more, expected in (
+        ({}, "Fine tuning of minilm-l6; epoch 1 of 2 is kept"),
+        ({"contrastive": {"steps": 1234}}, "of minilm-l6, 1,234 steps on pairs; epoch 1 of 2"),
+    ):
+        metrics = {**result.metrics, **told, **more}
+        _, page = written(tmp_path, dataclasses.replace(result, metrics=metrics))
+        text = " ".join(" ".join(Page(page).texts).split())
+        assert expected in text
+        assert "Kept: epoch 1" in text
+
+
 def test_texts_are_escaped(tmp_path, quick):
     labels = ["<b>bold</b>", "$money$", "_under"]
     result = made(3, labels=labels)
