@@ -10,10 +10,10 @@ import sys
 import pytest
 import yaml
 
-from tfhub_transfer import cli
+from tfhub_transfer import cli, pretrain, train
 from tfhub_transfer.artifact.settings import ExportConfig
 from tfhub_transfer.config import Config, WeightGroup
-from tfhub_transfer.errors import ConfigError, DataError, TransferError
+from tfhub_transfer.errors import ConfigError, DataError, RunError, TransferError
 
 
 def parsed(*flags: str) -> Config:
@@ -288,3 +288,21 @@ def test_where_it_does_not_start_everything_is_told(capfd, monkeypatch):
     with pytest.raises(RuntimeError, match="no devices"):
         cli.import_tensorflow()
     assert "port.cc:153" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "flags"), [(train, []), (pretrain, ["swivel", "--corpus", "some.txt"])]
+)
+def test_a_taken_directory_is_told_before_tensorflow_is_imported(
+    tmp_path, monkeypatch, command, flags
+):
+    def imported() -> None:
+        raise AssertionError("it takes seconds")
+
+    monkeypatch.setattr(cli, "import_tensorflow", imported)
+    (tmp_path / "mine").touch()
+    with pytest.raises(RunError, match="not empty"):
+        command.main([*flags, "--run", str(tmp_path)])
+    with pytest.raises(AssertionError, match="seconds"):
+        command.main([*flags, "--run", str(tmp_path / "new")])
+    assert not (tmp_path / "new").exists()

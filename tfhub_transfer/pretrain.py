@@ -12,6 +12,7 @@ from tfhub_transfer.pretraining.nnlm.settings import NnlmConfig
 from tfhub_transfer.pretraining.settings import PretrainingConfig
 from tfhub_transfer.pretraining.swivel.settings import SwivelConfig
 from tfhub_transfer.registry import PRETRAINERS
+from tfhub_transfer.runs import Run
 
 # What each may be told; the trainers are in `registry.PRETRAINERS`.
 SETTINGS: dict[str, type[PretrainingConfig]] = {
@@ -19,8 +20,7 @@ SETTINGS: dict[str, type[PretrainingConfig]] = {
     "nnlm": NnlmConfig,
     "mlm": MlmConfig,
 }
-# of flags that cannot be names in Python
-_SHORT_FLAGS = {"--from": "--continue_from"}
+_SHORT_FLAGS = {"--from": "--continue_from"}  # `from` cannot be a name in Python
 _KINDS = {
     "swivel": "word vectors from co-occurrences",
     "nnlm": "word vectors of a feed-forward language model",
@@ -44,11 +44,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         flags,
         short={name: flag for name, flag in _SHORT_FLAGS.items() if kind == "mlm"},
     )
+    Run.named_by(config)
 
-    # Imported here: TensorFlow takes seconds, and help and wrong flags should not.
+    # Imported here: TensorFlow takes seconds; help, wrong flags and a taken directory should not.
     cli.import_tensorflow()
-    path = PRETRAINERS.load(kind)(config)
-    module = shlex.quote(str(path / "module"))
+    module = shlex.quote(str(PRETRAINERS.load(kind)(config) / "module"))
     print(f"next: python -m tfhub_transfer.train --encoder.name {module} --data.source SOURCE")
     probe = "" if kind == "mlm" else " --neighbours WORD"
     print(f"      python -m tfhub_transfer.encoders info {module}{probe}")

@@ -98,6 +98,17 @@ class Run:
         """Make the directory that `config` names, or accept the one that is there, as it is.
 
         Raises:
+            RunError: it is taken, as `named_by` says.
+        """
+        run = cls.named_by(config)
+        run.path.mkdir(parents=True, exist_ok=True)
+        return run
+
+    @classmethod
+    def named_by(cls, config: RunSettings) -> Run:
+        """Return the run directory that `config` names, which need not be there yet.
+
+        Raises:
             RunError: it holds something already and neither `resume` nor `overwrite` was asked
                 for; or it is to be overwritten and does not look like a run; or it is to be
                 resumed with other settings than it was begun with.
@@ -129,7 +140,6 @@ class Run:
             )
         elif config.resume:
             run._check_resumable(config)
-        path.mkdir(parents=True, exist_ok=True)
         return run
 
     def begin(self, config: RunSettings) -> None:

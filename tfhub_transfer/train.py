@@ -7,13 +7,15 @@ from collections.abc import Sequence
 
 from tfhub_transfer import cli
 from tfhub_transfer.config import Config
+from tfhub_transfer.runs import Run
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train as the flags say and print the result table."""
     config = cli.parse("train", "Train a text classifier.", Config, arguments)
+    Run.named_by(config)
 
-    # Imported here: TensorFlow takes seconds, and help and wrong flags should not.
+    # Imported here: TensorFlow takes seconds; help, wrong flags and a taken directory should not.
     cli.import_tensorflow()
     from tfhub_transfer.evaluation.experiment import run_experiment
     from tfhub_transfer.evaluation.page import print_next, print_result
