@@ -128,6 +128,10 @@ def test_limit_and_shots(write):
     unlimited = load(DataConfig(source=config.source), seed=0)
     assert set(data.validation.texts()) <= set(unlimited.validation.texts())
     assert set(data.train.texts()) <= set(unlimited.train.texts())
+    assert "6 training, 20 validation and 20 test rows were drawn" in " ".join(data.notes)
+    enough = load(DataConfig(source=config.source, shots=500), seed=0)
+    assert enough.summary == unlimited.summary
+    assert "no more rows than data.limit or data.shots ask for" in " ".join(enough.notes)
 
 
 def test_a_limit_below_the_number_of_classes(write):

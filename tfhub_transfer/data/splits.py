@@ -118,15 +118,18 @@ def draw_parts(
     """
     carved = not {"validation", "test"} <= splits.keys()
     train, validation, test = divide(splits, config, classes, seed, notes, unit=unit)
+    rows = len(train) + len(validation) + len(test)
     if config.limit is not None:
         train, validation, test = _limited((train, validation, test), config.limit, classes, seed)
     if config.shots is not None:
         train = train.take(draw_shots(train.labels, config.shots, classes, stream(seed, "shots")))
-    if config.limit is not None or config.shots is not None:
+    if len(train) + len(validation) + len(test) < rows:
         notes.append(
             f"By data.limit or data.shots, {len(train):,} training, {len(validation):,} validation "
             f"and {len(test):,} test {unit} were drawn from those."
         )
+    elif config.limit is not None or config.shots is not None:
+        notes.append(f"There are no more {unit} than data.limit or data.shots ask for: all stay.")
     duplicates = count_duplicates(train, validation, test, carved=carved)
     notes += duplicate_notes(duplicates, carved=carved)
     return {"train": train, "validation": validation, "test": test}, duplicates
