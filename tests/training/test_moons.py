@@ -108,8 +108,8 @@ def test_what_the_source_alone_cannot_learn(tmp_path):
         [accuracies(tmp_path / f"adapted-{seed}", seed, weight=1.0) for seed in range(3)]
     )
     assert of_source.min() >= 0.95
-    assert of_target.min() >= 0.88  # it differs by the processor
-    assert of_target.mean() >= 0.93
+    assert of_target.min() >= 0.9
+    assert of_target.mean() >= 0.95
 
 
 def test_the_source_alone_is_wrong_about_the_target(tmp_path):
