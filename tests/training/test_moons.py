@@ -55,7 +55,7 @@ def accuracies(folder: Path, seed: int, weight: float) -> tuple[float, float]:
             optimizer="sgd",  # with momentum 0.9
             learning_rate=0.06,
             warmup=0.0,
-            decay="linear",  # annealed, as the paper does
+            decay="linear",  # a constant rate swings, and where it ends differs by processor
         ),
         adaptation=AdaptationConfig(target="the other moons", weight=weight),
     )
