@@ -15,12 +15,10 @@ import argparse
 import functools
 import itertools
 import json
-import os
 import shutil
 import statistics
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,7 +40,7 @@ CORPUS = ("tfds:imdb_reviews:unsupervised", "tfds:imdb_reviews:train")
 VOCABULARY = SwivelConfig.vocabulary
 ABOVE_RANDOM, MINUTES, GIGABYTES, RATE, TUNED = 0.10, 30.0, 4.0, 0.5, 0.885
 PEER_DIMENSIONS = (20, 128)
-# fewer epochs come first: whichever reaches word2vec's accuracy is the time that counts
+# Of either the fewest epochs count whose accuracy is that of word2vec's last, or better.
 SWIVEL_EPOCHS = (1, 2, 3, SwivelConfig.epochs)
 
 
@@ -204,8 +202,9 @@ def main() -> None:
     print_table(columns, lines)
     print(
         f"Accuracies: means of {len(seeds)} seeds, with the standard deviation. Seconds: medians, "
-        f"from plain text to the module; of word2vec from words to vectors. Beside other processes "
-        f"they mean little.\n"
+        f"from the command to the module, with the import of TensorFlow; of word2vec from words "
+        f"that are parted already to vectors, without its imports. Beside other processes they "
+        f"mean little.\n"
     )
     if python:
         _print_times(bench, seeds)
@@ -240,11 +239,20 @@ def _line(
 
 
 def _print_times(bench: Bench, seeds: range) -> None:
-    """Print how long swivel takes to be as good as word2vec after its five epochs."""
+    """Print how long either takes to be as good as word2vec is after its five epochs."""
     lines = []
     for dimensions, place in itertools.product(PEER_DIMENSIONS, PROBED):
-        aim, their_seconds = _middle([bench.word2vec(dimensions, s)[-1] for s in seeds], place)
-        line = [f"{place}, {dimensions}", f"{aim:.4f}", f"{their_seconds:.0f}"]
+        theirs = [
+            _middle(list(epoch), place)
+            for epoch in zip(*(bench.word2vec(dimensions, s) for s in seeds), strict=True)
+        ]
+        aim = theirs[-1][0]
+        number, their_seconds = next(
+            (number, seconds)
+            for number, (score, seconds) in enumerate(theirs, start=1)
+            if score >= aim
+        )
+        line = [f"{place}, {dimensions}", f"{aim:.4f}", f"{number}", f"{their_seconds:.0f}"]
         for epochs in SWIVEL_EPOCHS:
             asked = ("--epochs", str(epochs)) if epochs != SwivelConfig.epochs else ()
             row = Row("swivel", dimensions, asked)
@@ -256,7 +264,8 @@ def _print_times(bench: Bench, seeds: range) -> None:
                 break
         else:
             lines.append([*line, "not reached", "", "", "", reached(False)])
-    columns = ["Probe, dimensions", "word2vec's", "its seconds", "swivel's epochs", "swivel's"]
+    columns = ["Probe, dimensions", "word2vec's", "after its epochs", "its seconds"]
+    columns += ["swivel's epochs", "swivel's"]
     print_table([*columns, "its seconds", "Rate", f"{RATE:g} or more"], lines)
 
 
@@ -275,15 +284,27 @@ def _write(module: Path, words: list[str], vectors: np.ndarray, counts: np.ndarr
     write_text_embedding(module, words, exported, "lower_case")
 
 
+# Linux counts the memory of who starts a process as that process's own peak: this one is small.
+_STARTER = """
+import json, os, subprocess, sys, time
+began = time.monotonic()
+process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
+_, status, usage = os.wait4(process.pid, 0)
+process.returncode = os.waitstatus_to_exitcode(status)
+print(json.dumps({"seconds": time.monotonic() - began, "peak_mb": usage.ru_maxrss / 1000}))
+sys.exit(process.returncode)
+"""
+
+
 def _run(command: list[str]) -> dict[str, float]:
     """Run to the end and return the seconds and the peak of resident memory."""
-    began = time.monotonic()
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"error: exit code {process.returncode}: {' '.join(command)}")
-    return {"seconds": time.monotonic() - began, "peak_mb": usage.ru_maxrss / 1000}
+    starter = [sys.executable, "-S", "-c", _STARTER]
+    command = [*starter, *command]
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"error: exit code {done.returncode}: {' '.join(command)}")
+    used: dict[str, float] = json.loads(done.stdout)
+    return used
 
 
 if __name__ == "__main__":
