@@ -12,7 +12,6 @@ from tfhub_transfer.pretraining.nnlm.settings import NnlmConfig
 from tfhub_transfer.pretraining.settings import PretrainingConfig
 from tfhub_transfer.pretraining.swivel.settings import SwivelConfig
 from tfhub_transfer.registry import PRETRAINERS
-from tfhub_transfer.runs import Run
 
 # What each may be told; the trainers are in `registry.PRETRAINERS`.
 SETTINGS: dict[str, type[PretrainingConfig]] = {
@@ -44,9 +43,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         flags,
         short={name: flag for name, flag in _SHORT_FLAGS.items() if kind == "mlm"},
     )
-    Run.named_by(config)
 
-    # Imported here: TensorFlow takes seconds; help, wrong flags and a taken directory should not.
+    # Wrong flags should take no import of pyarrow, and a taken directory none of TensorFlow.
+    from tfhub_transfer.pretraining.run_directory import PretrainingRun
+
+    PretrainingRun.named_by(config)
     cli.import_tensorflow()
     module = shlex.quote(str(PRETRAINERS.load(kind)(config) / "module"))
     print(f"next: python -m tfhub_transfer.train --encoder.name {module} --data.source SOURCE")

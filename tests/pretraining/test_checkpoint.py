@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from safetensors import SafetensorError
 
 from tfhub_transfer.errors import RunError
 from tfhub_transfer.pretraining import checkpoint
@@ -21,6 +22,19 @@ def test_it_returns_what_was_saved(tmp_path):
     for name, value in VALUES.items():
         np.testing.assert_array_equal(values[name], value)
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_full_disk(tmp_path, monkeypatch):
+    file = tmp_path / "last.safetensors"
+    checkpoint.save(file, VALUES, {"step": 3})
+
+    def full(*arguments, **more):
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(checkpoint, "save_file", full)
+    with pytest.raises(RunError, match=r"cannot be written .*No space left.* Make room.* --resume"):
+        checkpoint.save(file, VALUES, {"step": 4})
+    assert checkpoint.load(file, {"b": (), "a": (2, 3)})[1] == {"step": 3}
 
 
 @pytest.mark.parametrize("content", [b"", b"no tensors", None], ids=["empty", "text", "none"])

@@ -139,20 +139,30 @@ def test_pairs_are_two_parts_of_a_chunk_or_of_two_texts(sentences):
 
 def test_whole_texts_are_held_out():
     chunks = Texts(40)
-    train, held = divide(chunks, 10, seed=0)
-    assert sorted([*train, *held]) == list(range(120))
+    train, held = divide(chunks, 10, seed=0, paired=False)
+    assert len(train) == 120 - 12 and len(held) == 10
     assert set(chunks.texts[train]).isdisjoint(chunks.texts[held])
-    assert 10 <= len(held) <= 12
-    assert divide(chunks, 1000, 0)[1].size == 12, "a tenth at most"
-    assert divide(chunks, 10, 1)[1].tolist() != held.tolist()
-    assert [len(part) for part in divide(Texts(2), 1000, 0)] == [3, 3]
+    assert divide(chunks, 1000, 0, paired=False)[1].size == 12, "a tenth at most"
+    assert divide(chunks, 10, 1, paired=False)[1].tolist() != held.tolist()
+    assert [len(part) for part in divide(Texts(2), 1000, 0, paired=False)] == [3, 1]
 
 
-def test_one_text_is_too_little():
-    with pytest.raises(DataError, match=r"needs two texts at least.*Received: 1$"):
-        divide(Texts(1), 10, 0)
-    with pytest.raises(DataError, match=r"needs three texts at least.*Received: fewer"):
-        made(Texts(1), next_sentence=True)
+@pytest.mark.parametrize("texts", [4, 5, 40])
+@pytest.mark.parametrize("seed", range(5))
+def test_either_part_has_two_texts_for_pairs(texts, seed):
+    chunks = Texts(texts)
+    for part in divide(chunks, 1, seed, paired=True):
+        assert len(set(chunks.texts[part])) >= 2
+        batches = made(chunks, part, next_sentence=True)
+        for step in range(2 * batches.per_epoch):
+            batches(step)
+
+
+def test_too_few_texts():
+    with pytest.raises(DataError, match=r"needs 2 texts at least, half.*Received: 1$"):
+        divide(Texts(1), 10, 0, paired=False)
+    with pytest.raises(DataError, match=r"needs 4 texts at least with --next_s.*Received: 3$"):
+        divide(Texts(3), 10, 0, paired=True)
 
 
 def test_special_and_unused_pieces_stand_for_nothing():

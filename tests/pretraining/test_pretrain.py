@@ -259,12 +259,56 @@ class TestTheRunDirectory:
         assert {entry.name for entry in run.path.iterdir()} == before
         assert "is finished already" in capsys.readouterr().out
 
-    def test_what_a_kill_left_of_a_module_is_deleted(self, tmp_path, corpus):
+    def test_what_a_kill_left_half_written_is_deleted(self, tmp_path, corpus):
         config = SwivelConfig(corpus=(corpus,), run=str(tmp_path / "run"))
         with PretrainingRun.begun(config) as run:
             (run.path / ".writing-x" / "module").mkdir(parents=True)
+            (run.work / "shards").mkdir()
+            for folder in (run.path, run.checkpoints, run.work, run.work / "shards"):
+                (folder / ".writing-y.csv").touch()
         with PretrainingRun.begun(dataclasses.replace(config, resume=True)):
-            assert not (run.path / ".writing-x").exists()
+            assert not [entry for entry in run.path.rglob("*") if "writing" in entry.name]
+
+    def test_what_a_kill_left_of_a_whole_run_is_deleted(self, tmp_path, corpus):
+        config = SwivelConfig(corpus=(corpus,), run=str(tmp_path / "run"))
+        with PretrainingRun.begun(config) as run:
+            run.write_json("metrics.json", {})
+            (run.path / ".before" / "module").mkdir(parents=True)
+        (run.path / ".before").mkdir(exist_ok=True)
+        with PretrainingRun.begun(dataclasses.replace(config, resume=True)) as run:
+            assert run.finished
+        assert not run.work.exists() and not (run.path / ".before").exists()
+
+    @pytest.mark.parametrize("moved", [1, 2, 99])
+    def test_a_kill_while_a_run_is_set_aside(self, tmp_path, corpus, monkeypatch, moved):
+        config = SwivelConfig(corpus=(corpus,), run=str(tmp_path / "run"))
+        with PretrainingRun.begun(config) as run:
+            (run.module / "assets").mkdir(parents=True)
+            run.finish({"first": True}, keep_work=True)
+        rename, done = Path.rename, []
+
+        def killed(path, target):
+            if len(done) == moved:
+                raise KeyboardInterrupt
+            done.append(path)
+            return rename(path, target)
+
+        def begins(*arguments):
+            raise KeyboardInterrupt
+
+        overwriting = dataclasses.replace(config, overwrite=True, seed=1)
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "rename", killed)
+            patch.setattr(PretrainingRun, "write_config", begins)
+            with pytest.raises(KeyboardInterrupt), PretrainingRun.begun(overwriting):
+                pass
+        assert not run.config_file.exists()
+        with pytest.raises(RunError, match="is not empty"), PretrainingRun.begun(config):
+            pass
+        assert run.load_metrics() == {"first": True}
+        assert (run.module / "assets").exists() and not (run.path / ".before").exists()
+        with PretrainingRun.begun(overwriting) as run:
+            assert not run.module.exists()
 
     def test_one_process_at_a_time(self, tmp_path, corpus):
         config = SwivelConfig(corpus=(corpus,), run=str(tmp_path / "run"))

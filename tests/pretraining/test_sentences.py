@@ -29,6 +29,11 @@ def test_examples(text, expected):
     assert split_sentences(text) == expected
 
 
+def test_a_long_gap_takes_time_by_its_length():
+    gap = " \t" * 500_000  # with the square of it, minutes
+    assert split_sentences(f"one{gap}two{gap}\n{gap}three") == [f"one{gap}two", "three"]
+
+
 @given(st.text(alphabet='ab .!?"\n。', max_size=40))
 def test_nothing_but_white_space_is_lost(text):
     assert "".join("".join(split_sentences(text)).split()) == "".join(text.split())

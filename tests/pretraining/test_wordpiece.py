@@ -39,6 +39,15 @@ def test_words_are_those_that_berts_tokenizer_parts(corpus, tmp_path):
     assert {"Café", "DON", "Play"} <= cased.keys()
 
 
+def test_more_characters_than_the_tool_takes():
+    # the words of rare characters are left out, and what is left is less than the first try is for
+    chinese = {chr(0x4E00 + n): 3_000 - n for n in range(2_500)}
+    latin = {f"{a}{b}{c}": 400 for a in "abcdefghijkl" for b in "abcdefghijkl" for c in "abcdefg"}
+    pieces = learn(Counter({**chinese, **latin}), 3_000, memory=MEMORY)
+    assert len(pieces) == 3_000
+    assert {"一", "abc"} <= set(pieces)
+
+
 def test_counting_continues_where_it_was_left(corpus, tmp_path, monkeypatch):
     class Killed(Exception):
         pass

@@ -18,9 +18,19 @@ __all__ = ["load", "save"]
 
 
 def save(target: Path, values: Mapping[str, np.ndarray], progress: Mapping[str, Any]) -> None:
-    """Write arrays and `progress`, of JSON values, in the place of what was there."""
+    """Write arrays and `progress`, of JSON values, in the place of what was there.
+
+    Raises:
+        RunError: it cannot be written, as on a full disk; what was there stays.
+    """
     with atomic_path(target) as temporary:
-        save_file(dict(values), temporary, metadata={"progress": json.dumps(dict(progress))})
+        try:
+            save_file(dict(values), temporary, metadata={"progress": json.dumps(dict(progress))})
+        except SafetensorError as error:
+            raise RunError(
+                f"The checkpoint cannot be written ({error}). Make room, and continue with "
+                f"--resume from the one before. Received: {target}"
+            ) from error
 
 
 def load(

@@ -9,12 +9,12 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from tfhub_transfer.errors import TrainingError, TransferError
 from tfhub_transfer.pretraining.corpus.corpus import Corpus
 from tfhub_transfer.pretraining.settings import PretrainingConfig
-from tfhub_transfer.runs import Run, atomic_path
+from tfhub_transfer.runs import Run, RunSettings, atomic_path
 
 __all__ = ["PretrainingRun"]
 
@@ -56,6 +56,7 @@ class PretrainingRun(Run):
             begins = not (config.resume and run.config_file.exists())
             if not begins and run.finished:
                 print(f"note: the run in {run.path} is finished already")
+                run._clear(config.keep_work)
                 yield run
                 return
             # opened before what is overwritten is set aside
@@ -64,8 +65,7 @@ class PretrainingRun(Run):
                 run._set_aside()
                 run.write_config(config)
                 run.write_environment(config.seed)
-            for left in run.path.glob(f"{_WRITING}*"):  # by a kill
-                shutil.rmtree(left)
+            run._remove_unfinished()
             run.work.mkdir(exist_ok=True)
             run.checkpoints.mkdir(exist_ok=True)
             try:
@@ -76,7 +76,22 @@ class PretrainingRun(Run):
                     run.empty(keep=(_BEFORE,))
                     run._put_back()
                 raise
-            shutil.rmtree(run.path / _BEFORE, ignore_errors=True)
+            run._clear(keep_work=True)
+
+    @classmethod
+    def named_by(cls, config: RunSettings) -> PretrainingRun:
+        """Return the run directory that `config` names, with what a kill left aside back in it."""
+        run = cls(Path(config.run)) if config.run else None
+        if run is not None and run._is_half_aside:
+            with run.lock():
+                if run._is_half_aside:
+                    run._put_back()
+        return cast("PretrainingRun", super().named_by(config))
+
+    @property
+    def _is_half_aside(self) -> bool:
+        """Whether a kill came between setting aside and beginning."""
+        return (self.path / _BEFORE).exists() and not self.config_file.exists()
 
     def _set_aside(self) -> None:
         aside = self.path / _BEFORE
@@ -84,14 +99,35 @@ class PretrainingRun(Run):
             self.empty(keep=(_BEFORE,))
             return
         aside.mkdir()
-        for entry in self.path.iterdir():
+        # config.yaml first, and back last: it is missing as long as either is not over
+        for entry in sorted(self.path.iterdir(), key=lambda entry: entry.name != "config.yaml"):
             if entry.name not in (".lock", _BEFORE):
                 entry.rename(aside / entry.name)
 
     def _put_back(self) -> None:
-        for entry in (self.path / _BEFORE).iterdir():
-            entry.rename(self.path / entry.name)
-        (self.path / _BEFORE).rmdir()
+        aside = self.path / _BEFORE
+        for entry in sorted(aside.iterdir(), key=lambda entry: entry.name == "config.yaml"):
+            target = self.path / entry.name
+            if target.is_dir():  # of a new run that could not be deleted
+                shutil.rmtree(target)
+            entry.replace(target)
+        aside.rmdir()
+
+    def _remove_unfinished(self) -> None:
+        """Remove the files and directories that a kill left half written."""
+        folders = (self.path, self.checkpoints)
+        left = [entry for folder in folders for entry in folder.glob(f"{_WRITING}*")]
+        for entry in [*left, *self.work.rglob(f"{_WRITING}*")]:
+            if entry.is_dir():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink(missing_ok=True)
+
+    def _clear(self, keep_work: bool) -> None:
+        """Delete what a run that is whole has no need of."""
+        shutil.rmtree(self.path / _BEFORE, ignore_errors=True)
+        if not keep_work:
+            shutil.rmtree(self.work, ignore_errors=True)
 
     @property
     def finished(self) -> bool:
@@ -136,5 +172,4 @@ class PretrainingRun(Run):
     def finish(self, metrics: Mapping[str, Any], *, keep_work: bool) -> None:
         """Write `metrics.json`, last of all, and delete what is not needed any more."""
         self.write_json("metrics.json", dict(metrics))
-        if not keep_work:
-            shutil.rmtree(self.work)
+        self._clear(keep_work)

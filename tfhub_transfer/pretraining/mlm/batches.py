@@ -39,30 +39,43 @@ class Batch(NamedTuple):
     follows: np.ndarray
 
 
-def divide(chunks: Chunks, held_out: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the numbers of the chunks to train on and of those held out, whole texts each.
+def divide(
+    chunks: Chunks, held_out: int, seed: int, *, paired: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the numbers of the chunks to train on and of those to measure on.
+
+    No text is in both. Of texts that are longer than what is to be measured on, the rest is in
+    neither.
 
     Args:
         chunks: of all texts.
-        held_out: chunks, about; at most a tenth of all, and one text at least.
+        held_out: chunks to measure on, at most; not more than a tenth of all, but one of each text
+            that is needed.
         seed: of the draw.
+        paired: whether chunks are paired with those of another text, so that either part needs two.
 
     Raises:
-        DataError: there are not two texts.
+        DataError: there are too few texts.
     """
     texts, sizes = np.unique(chunks.texts, return_counts=True)
-    if len(texts) < 2:
+    least = 2 if paired else 1
+    if len(texts) < 2 * least:
         raise DataError(
-            f"A masked language model needs two texts at least, of which one is held out. "
+            f"A masked language model needs {2 * least} texts at least"
+            f"{' with --next_sentence' if paired else ''}, half of them to be held out. "
             f"Received: {len(texts)}"
         )
     order = np.random.default_rng(seed).permutation(len(texts))
     before = np.cumsum(sizes[order]) - sizes[order]
-    wanted = min(held_out, max(1, len(chunks) // 10))
-    # one text stays to train on, however long the others are
-    taken = texts[order[:-1][before[:-1] < wanted]]
-    apart = np.isin(chunks.texts, taken)
-    return np.flatnonzero(~apart), np.flatnonzero(apart)
+    wanted = max(least, min(held_out, len(chunks) // 10))
+    enough = before >= wanted
+    enough[:least] = False
+    enough[-least:] = True  # what stays to train on, however long the others are
+    apart = np.isin(chunks.texts, texts[order[~enough]])
+    measured = np.flatnonzero(apart)
+    # from the first to the last, which are of different texts where there are two
+    places = np.linspace(0, len(measured) - 1, min(wanted, len(measured))).astype(int)
+    return np.flatnonzero(~apart), measured[places]
 
 
 class Batches:
@@ -74,9 +87,6 @@ class Batches:
         vocabulary: of the pieces.
         config: its masks, pairs, batch size and seed are used.
         max_tokens: of a row.
-
-    Raises:
-        DataError: pairs are asked for, and all chunks are of one text.
     """
 
     def __init__(
@@ -94,11 +104,6 @@ class Batches:
         self._texts = chunks.texts[numbers]
         self._epoch, self._order = -1, [np.empty(0, np.int64)]
         self.per_epoch = math.ceil(len(numbers) / config.batch_size)
-        if config.next_sentence and self._texts[0] == self._texts[-1]:
-            raise DataError(
-                "--next_sentence pairs texts with others: it needs three texts at least, of which "
-                "one is held out. Received: fewer"
-            )
 
     def __call__(self, step: int) -> Batch:
         """Return the batch of a step, counted through all epochs from 0."""

@@ -104,7 +104,7 @@ def _train(config: MlmConfig, encoder: Encoder, run: PretrainingRun) -> None:
         room=room,
         made_of=[run.corpus.fingerprint, encoder.fingerprint, room],
     )
-    parts = divide(chunks, config.validation, config.seed)
+    parts = divide(chunks, config.validation, config.seed, paired=config.next_sentence)
     batches, held_out = (Batches(chunks, part, vocabulary, config, max_tokens) for part in parts)
     counts = chunks.counts(len(vocabulary.pieces))
     model = MaskedLanguageModel(loaded, counts, config, encoder.handle)

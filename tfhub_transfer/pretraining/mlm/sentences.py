@@ -8,7 +8,7 @@ __all__ = ["split_sentences"]
 
 # A mark that ends a sentence, what closes with it, and then white space; or, in scripts that write
 # without spaces, the mark alone. Line breaks end sentences too.
-_END = re.compile(r"""(?<=[.!?…])["'”’»)\]]*\s+|(?<=[。！？।])\s*|\s*\n\s*|<br\s*/?>\s*""")
+_END = re.compile(r"""(?<=[.!?…])["'”’»)\]]*\s+|(?<=[。！？।])\s*|\n\s*|<br\s*/?>\s*""")
 
 
 def split_sentences(text: str) -> list[str]:

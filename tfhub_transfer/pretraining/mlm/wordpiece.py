@@ -76,7 +76,8 @@ def learn(counts: Counter[str], size: int, *, memory: int) -> list[str]:
     """
     words = counts.most_common(max(1_000, memory // 2 // _BYTES_OF_WORD))
     ranked = [count for _, count in words]
-    # every word that is as frequent as the threshold becomes a piece
+    # every word that is as frequent as the threshold becomes a piece, but for those with rare
+    # characters, of which there may be so many that a lower one is needed
     low = max(_LEAST_COUNT, ranked[size - 1]) if len(ranked) >= size else _LEAST_COUNT
     high = max(low, ranked[min(len(ranked), max(1, size // 16)) - 1])
     best: list[str] = []
@@ -89,6 +90,7 @@ def learn(counts: Counter[str], size: int, *, memory: int) -> list[str]:
                 best, low = found, threshold + 1
             elif best or threshold > _LEAST_COUNT:
                 high = threshold - 1
+                low = low if best else _LEAST_COUNT
             else:
                 more = "more text" if len(words) == len(counts) else "a larger --memory"
                 raise ConfigError(

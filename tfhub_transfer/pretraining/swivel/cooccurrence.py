@@ -252,9 +252,8 @@ def _write_chunk(file: Path, keys: Array, sums: Array, layout: Layout) -> None:
     area = layout.side**2
     starts = np.searchsorted(keys, np.arange(layout.blocks**2 + 1) * area)
     with atomic_path(file) as temporary, temporary.open("wb") as out:
-        starts.astype(np.int64).tofile(out)
-        (keys % area).astype(np.uint32).tofile(out)
-        sums.tofile(out)
+        for part in (starts.astype(np.int64), (keys % area).astype(np.uint32), sums):
+            out.write(part.data)  # `tofile` does not tell of every full disk
 
 
 def _read_chunk(file: Path, place: int, layout: Layout) -> tuple[Array, Array]:
@@ -293,8 +292,8 @@ def _merge(files: list[Path], layout: Layout, target: Path) -> tuple[Array, Arra
             marginals[row] += np.bincount(observed // side, counts, side)
             if row != column:
                 marginals[column] += np.bincount(observed % side, counts, side)
-            observed.astype(np.int32).tofile(out)
-            counts.astype(np.float32).tofile(out)
+            out.write(observed.astype(np.int32).data)
+            out.write(counts.astype(np.float32).data)
             starts.append(starts[-1] + len(observed))
             advance(1)
     return marginals, np.array(starts)

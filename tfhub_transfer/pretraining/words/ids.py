@@ -225,7 +225,7 @@ class _Reading:
                 words += found
                 ends.append(len(words))
         numbers = np.insert(self.counts.count(words), ends, _END)
-        numbers.tofile(file)
+        file.write(numbers.data)
         done = self.done
         done["batches"] += 1
         done["texts"] += len(ends)
