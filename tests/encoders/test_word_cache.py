@@ -108,6 +108,18 @@ class TestWhatGoesInComesOut:
                 assert len(cache) == len(known)
             gc.collect()
 
+    def test_long_texts_are_encoded_a_few_at_a_time(self, tmp_path, monkeypatch) -> None:
+        monkeypatch.setattr(word_cache, "_CHARACTERS", 10)
+        sizes = []
+
+        def counted(texts):
+            sizes.append(len(texts))
+            return encode(texts)
+
+        texts = ["a b c d e f", "a", "b", ("a b", "c d e f"), "c", "d"]
+        opened(tmp_path).add([texts], counted)
+        assert sizes == [1, 3, 2]
+
     def test_in_any_order_and_more_than_once(self, tmp_path: Path) -> None:
         cache = opened(tmp_path)
         rows = cache.add([TEXTS], encode)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+
 import pytest
 import tensorflow as tf
 from hypothesis import example, given, settings
@@ -106,6 +108,15 @@ def test_in_a_graph():
     assert isinstance(words, Words)
     assert words.ends.to_list() == [[1, 3], []]
     assert split("punctuation") == split("spaces") == []
+
+
+@pytest.mark.parametrize("how", ["spaces", "punctuation"])
+def test_a_long_text_takes_memory_by_its_length(how):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    words = split_words(tf.constant(["word " * 20_000 + "end"]), how).words
+    assert words.row_lengths().numpy().tolist() == [20_001]
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert grown < 200_000, "kB; a copy of the text for each of its words is 2 GB"
 
 
 def test_another_way():

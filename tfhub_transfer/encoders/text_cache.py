@@ -16,6 +16,7 @@ import abc
 import hashlib
 import itertools
 import json
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -127,12 +128,21 @@ class TextCache(abc.ABC, Generic[Encoded]):
         encode: Callable[[Sequence[Text]], Encoded],
         total: int | None,
         at_once: int,
+        characters: float = math.inf,
     ) -> np.ndarray:
-        """Encode what is missing, `at_once` texts at a time, and return int64[N], their rows."""
+        """Encode what is missing, some texts at a time, and return int64[N], their rows.
+
+        Args:
+            batches: the texts.
+            encode: what is kept of some of them.
+            total: their number, for the progress line.
+            at_once: so many at a time, at most.
+            characters: fewer, once they have so many together.
+        """
         rows: list[np.ndarray] = []
         self._refresh()
         with progress("Encoding", "texts", total) as advance:
-            for texts in _rebatch(batches, at_once):
+            for texts in _rebatch(batches, at_once, characters):
                 keys = np.frombuffer(b"".join(map(_key, texts)), KEY)
                 found = self._index.find(keys)
                 if (missing := np.flatnonzero(found < 0)).size:
@@ -248,9 +258,18 @@ def _key(text: Text) -> bytes:
     return hashlib.blake2b(content, digest_size=KEY.itemsize, person=b"pair").digest()
 
 
-def _rebatch(batches: Iterable[Sequence[Text]], at_once: int) -> Iterator[list[Text]]:
-    texts = itertools.chain.from_iterable(batches)
-    while batch := list(itertools.islice(texts, at_once)):
+def _rebatch(
+    batches: Iterable[Sequence[Text]], at_once: int, characters: float
+) -> Iterator[list[Text]]:
+    batch: list[Text] = []
+    size = 0
+    for text in itertools.chain.from_iterable(batches):
+        batch.append(text)
+        size += len(text) if isinstance(text, str) else sum(map(len, text))
+        if len(batch) == at_once or size >= characters:
+            yield batch
+            batch, size = [], 0
+    if batch:
         yield batch
 
 

@@ -33,6 +33,7 @@ __all__ = ["WordCache"]
 _LAYOUT = 1
 # Texts encoded and appended together; what a kill loses at most.
 _BATCH = 512
+_CHARACTERS = 1 << 20  # of which the words may have 200 MB of vectors
 _RECORD = np.dtype([("key", KEY), ("end", "<i8")])
 
 # The vectors of n texts, float16[total, D], and int64[n], how many rows each has.
@@ -91,7 +92,7 @@ class WordCache(TextCache[WordVectors]):
         Raises:
             CacheError: the disk is full; what was encoded until then is kept.
         """
-        return self._add(batches, encode, total, _BATCH)
+        return self._add(batches, encode, total, _BATCH, _CHARACTERS)
 
     def lengths(self, texts: np.ndarray) -> np.ndarray:
         """Return how many rows `texts`, int64[n], have, int64[n]."""

@@ -70,8 +70,8 @@ def split_words(text: tf.Tensor, how: Splitting = "spaces") -> Words:
     text = tf.strings.unicode_transcode(text, "UTF-8", "UTF-8", errors="replace")
     if how == "spaces":
         words = _placed(tf.strings.split(text, " "), between=1)
-        # an empty text would be one empty word
-        return _kept(words, tf.gather(text, words.words.value_rowids()) != "")
+        # an empty text would be one empty word; each word gets the answer, not a copy of the text
+        return _kept(words, tf.gather(text != "", words.words.value_rowids()))
     text = tf.strings.regex_replace(text, r"\x00", " ")  # at which `regex_split` would stop
     words = _placed(tf_text.regex_split(text, _SEGMENT, _SEGMENT), between=0)
     gap = tf.strings.regex_full_match(words.words.values, f"[{_GAP}]+")

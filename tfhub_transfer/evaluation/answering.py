@@ -13,13 +13,13 @@ from rich.table import Table
 from tfhub_transfer.config import DataConfig
 from tfhub_transfer.data.questions import QuestionDataset, load_answered, load_questions
 from tfhub_transfer.data.splits import LabelledExamples
+from tfhub_transfer.data.word_chunks import word_chunks
 from tfhub_transfer.evaluation.answering_report import answer_table, worst_answers, write_report
 from tfhub_transfer.evaluation.answers import answer_metrics, best_threshold
 from tfhub_transfer.evaluation.located import Answer, answers_to, words_about
 from tfhub_transfer.evaluation.page import Page
 from tfhub_transfer.evaluation.span_baseline import SpanBaseline
 from tfhub_transfer.evaluation.task import Encode, Task
-from tfhub_transfer.evaluation.word_chunks import word_chunks
 from tfhub_transfer.heads.raw_words import word_offsets
 from tfhub_transfer.progress import progress
 from tfhub_transfer.runs import Run

@@ -24,6 +24,7 @@ from tfhub_transfer.training.classifier import Classifier
 from tfhub_transfer.training.strategy import Outcome
 
 _PARITY_TEXTS = 64
+_PARITY_CHARACTERS = 100_000  # they go through the encoder in one call
 # Outputs may differ by this between the vectors a head was trained on and the model that is saved:
 # rounding in float32, and bfloat16's 8 bits where they were asked for. Those of words are logits,
 # and the cache holds their vectors in half precision.
@@ -144,6 +145,8 @@ def check_parity(
         TrainingError: it is more than rounding explains.
     """
     texts = examples.encodable(np.arange(min(_PARITY_TEXTS, len(examples))))
+    sizes = [len("".join(text)) for text in texts]  # of a pair, both together
+    texts = texts[: max(1, int((np.cumsum(sizes) <= _PARITY_CHARACTERS).sum()))]
     whole = classifier.whole(texts)
     (parts,) = classifier.predict([texts], outcome.encode)
     # what is equal may be the infinity that a CRF forbids with

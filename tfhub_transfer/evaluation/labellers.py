@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfhub_transfer.data.word_chunks import word_chunks
 from tfhub_transfer.evaluation.located import Answer, answers_to, words_about
-from tfhub_transfer.evaluation.word_chunks import word_chunks
 from tfhub_transfer.heads.raw_words import raw_words
 from tfhub_transfer.training.classifier import Classifier
 

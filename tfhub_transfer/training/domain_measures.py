@@ -11,13 +11,13 @@ import numpy as np
 from tfhub_transfer.data.examples import Dataset, Examples
 from tfhub_transfer.data.schemes import entities
 from tfhub_transfer.data.tagged_examples import TaggedDataset, TaggedExamples
+from tfhub_transfer.data.word_chunks import word_chunks
 from tfhub_transfer.progress import progress
 from tfhub_transfer.training.classifier import Classifier
 
 __all__ = ["Measured", "measured", "measured_words"]
 
 _TEXTS_AT_ONCE = 1024
-_SENTENCES_AT_ONCE = 256  # each word has numbers of its own
 
 Encode = Callable[[Sequence[str]], np.ndarray]
 
@@ -73,14 +73,15 @@ def measured_words(
     """
     columns, lengths, head = len(data.labels), examples.tags.lengths, cast(Any, adapted.head)
     truth = examples.tags.named(data.all_tags)
-    found: list[list[str]] = []
+    found: list[list[str]] = [[] for _ in truth]
     as_target = 0
     with progress("Measuring", "sentences", len(examples)) as advance:
-        for start in range(0, len(examples), _SENTENCES_AT_ONCE):
-            positions = np.arange(start, min(start + _SENTENCES_AT_ONCE, len(examples)))
+        for positions in word_chunks(lengths):
             (said,) = adapted.predict([examples.texts(positions)], encode)
             counts = lengths[positions]
-            found += [one["tags"] for one in head.decode(said[..., :columns], counts)]
+            decoded = head.decode(said[..., :columns], counts)
+            for row, one in zip(positions.tolist(), decoded, strict=True):
+                found[row] = one["tags"]
             words = said[:, said.shape[1] - counts.max() :, columns]
             inside = np.arange(counts.max()) < counts[:, np.newaxis]
             as_target += int((words[inside] > 0).sum())
