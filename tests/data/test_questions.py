@@ -110,8 +110,9 @@ def test_rows_that_cannot_be_used_are_written_down(tmp_path):
         question("b3", " ", ("1843", 16)),
         question("b4", "When?", (" ", 3)),
         question("b5", "Why?", ("1843", 16), is_impossible=True),
+        question("b6", "Why?", is_impossible=False),
     ]
-    broken = article((context, bad), (" ", [question("b6", "Why?")]))
+    broken = article((context, bad), (" ", [question("b7", "Why?")]))
     path = write_squad(tmp_path / "all.json", broken, *numbered(9))
     data = load_questions(config_of(path), seed=0, rejected=tmp_path / "rejected.jsonl")
     lines = [json.loads(line) for line in (tmp_path / "rejected.jsonl").read_text().splitlines()]
@@ -121,7 +122,8 @@ def test_rows_that_cannot_be_used_are_written_down(tmp_path):
         ("b3", 3, "empty question"),
         ("b4", 4, "empty answer"),
         ("b5", 5, "is_impossible, and yet with an answer"),
-        ("b6", 6, "empty context"),
+        ("b6", 6, "not is_impossible, and yet without an answer"),
+        ("b7", 7, "empty context"),
     ]
     assert lines[0] | {"id": ""} == {
         "split": "all",

@@ -11,6 +11,7 @@ import pyarrow.parquet
 import pytest
 
 from tests.data.test_slots import folder_of
+from tests.tagged import sentences, write_conll
 from tfhub_transfer.config import DataConfig
 from tfhub_transfer.data.tagged import load_labelled, load_tagged
 from tfhub_transfer.data.tagged_examples import TaggedExamples
@@ -169,7 +170,7 @@ def test_types_are_renamed_and_left_out(tmp_path):
     data = load(three_files(tmp_path), types=names)
     assert data.labels == ("O", "B-person", "I-person", "B-place", "I-place")
     assert spelt(data.train, data)[0] == ["O", "O", "O", "O"]
-    with pytest.raises(DataError, match=r"row 1: the type 'ORG' is none of .* mapped: PER\. Rec"):
+    with pytest.raises(DataError, match=r"It maps: PER\. Received: LOC, MISC, ORG$"):
         load(tmp_path, types={"PER": "person"})
 
 
@@ -209,6 +210,18 @@ def test_a_parquet_column_of_strings_is_no_column_of_words(tmp_path):
     file = tmp_path / "a.parquet"
     pa.parquet.write_table(pa.table({"text": ["a b"], "label": [["O", "O"]]}), file)
     with pytest.raises(DataError, match=r"'text' of .* must hold lists of words\. Received: str"):
+        load(file)
+
+
+def test_nulls_in_lists_of_a_parquet_file(tmp_path):
+    rows = {"text": [["a"], ["b", None]], "label": [["B-A"], ["O", "O"]]}
+    file = tmp_path / "a.parquet"
+    pa.parquet.write_table(pa.table({key: value * 20 for key, value in rows.items()}), file)
+    data = load(file)
+    assert data.summary["rejected"] == {"a word is empty or has white space in it": 20}
+    rows["label"][1] = ["O", None]
+    pa.parquet.write_table(pa.table(rows), file)
+    with pytest.raises(DataError, match=r"row 2: '' is no tag: .* Received: \['O', ''\]"):
         load(file)
 
 
@@ -262,6 +275,25 @@ def test_names_of_files_in_a_folder(tmp_path, names):
         column_file(tmp_path / name)
     data = load(tmp_path)
     assert [Path(part.origin).name for part in (data.train, data.validation, data.test)] == [*names]
+
+
+def test_without_an_entity_nothing_is_measured_and_that_is_told(tmp_path):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    write_conll(folder / "train.conll", sentences(20))
+    for name in ("dev", "test"):
+        write_conll(folder / f"{name}.conll", [([("on", "O"), ("we", "O"), ("go", "O")], "")])
+    data = load(folder)
+    for split in ("validation", "test"):
+        assert f"No {split} sentence has an entity: precision, recall and F1 say" in str(data.notes)
+    other = load_labelled(
+        DataConfig(source=str(folder / "test.conll")),
+        labels=data.labels,
+        intents=(),
+        scheme="iob2",
+        seed=0,
+    )
+    assert other.notes[-1].startswith("No test sentence has an entity")
 
 
 def test_another_data_set_under_a_model_s_tags(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ def read(
     folder: Path, target: Path | str, types: str | None = None, **changes
 ) -> tuple[TargetDomain, TaggedDataset]:
     source = changes.pop("source", None) or write_conll(folder / "source.conll", sentences(60))
+    rejected = changes.pop("rejected", None)
     asked = {"target": str(target)}
     if types is not None:
         (folder / "types.yaml").write_text(types)
@@ -42,7 +44,7 @@ def read(
     )
     names = read_type_map(asked["labels"], "source") if types is not None else None
     data = load_tagged(config.data, scheme=config.tagging.scheme, seed=0, types=names)
-    return read_tagged_target(config, data, data.train.column), data
+    return read_tagged_target(config, data, data.train.column, rejected), data
 
 
 def folder_of(folder: Path, **splits) -> Path:
@@ -124,7 +126,25 @@ def test_tags_that_are_all_o_are_no_answers(tmp_path):
     rows = [[(word, "O") for word, _ in words] for words in ROWS]
     found, _ = read(tmp_path, folder_of(tmp_path / "target", train=ROWS, test=rows), TYPES)
     assert found.test is None
-    assert "has no entity, and nothing was measured there." in found.notes[-1]
+    assert "to test on has an entity, and nothing was measured there." in found.notes[-1]
+
+
+def test_sentences_that_the_model_learns_the_tags_of_are_told(tmp_path):
+    rows = [words for words, _ in sentences(60)]  # as in the source
+    found, data = read(tmp_path, folder_of(tmp_path / "target", train=ROWS, test=rows))
+    shared = len(set(data.train.texts()) & set(found.test.texts()))
+    assert f"{shared:,} distinct texts stand in the source's training rows" in found.notes[-1]
+
+
+def test_rows_that_cannot_be_tested_on_are_written_down(tmp_path):
+    target, file = tmp_path / "target", tmp_path / "rejected.jsonl"
+    target.mkdir()
+    for split, words in (("train", ["Rom"]), ("test", ["Oslo", "a b"])):
+        lines = [json.dumps({"text": [word], "label": ["B-city"]}) + "\n" for word in words]
+        (target / f"{split}.jsonl").write_text("".join(lines))
+    read(tmp_path, target, rejected=file)
+    (line,) = map(json.loads, file.read_text().splitlines())
+    assert (line["split"], line["row"], line["text"]) == ("target", 2, ["a b"])
 
 
 def test_iobes_and_iob1_meet(tmp_path):
@@ -148,11 +168,11 @@ def test_iobes_and_iob1_meet(tmp_path):
         ),
         (
             "source: {city: place}\ntarget: {town: place}",
-            r"source\.conll, row .*: the type 'person' is none of those that are mapped: city\.",
+            r"source\.conll has types .* does not map: .* It maps: city\. Received: person$",
         ),
         (
             "source: {city: place, person: person}\ntarget: {town: place}",
-            r"test\.conll, row 1: the type 'person' is none of those that are mapped: town\.",
+            r"test\.conll has types .* or O, .* It maps: town\. Received: person, song$",
         ),
         (
             "source: {city: place, person: O}\ntarget: {town: O, person: human, song: O}",
@@ -170,6 +190,9 @@ def test_targets_that_cannot_be_used(tmp_path):
     with pytest.raises(DataError, match=r"No such file of unlabelled texts\. Received: .*none"):
         read(tmp_path, tmp_path / "none.txt")
     columns = write_conll(tmp_path / "columns.txt", sentences(4))
+    with pytest.raises(DataError, match=r"call it NAME\.conll\. Received: .*columns\.txt', where"):
+        read(tmp_path, columns)
+    columns.write_text(f"-DOCSTART-\n# id 1\n{columns.read_text()}")
     with pytest.raises(DataError, match=r"call it NAME\.conll\. Received: .*columns\.txt', where"):
         read(tmp_path, columns)
     empty = tmp_path / "empty.txt"

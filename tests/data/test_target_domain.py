@@ -15,7 +15,9 @@ from tfhub_transfer.data.target_domain import TargetDomain, read_target
 from tfhub_transfer.errors import DataError, MissingColumnError
 
 
-def read(tmp_path, target, *, rows=None, **changes) -> tuple[TargetDomain, TextColumn, Dataset]:
+def read(
+    tmp_path, target, *, rows=None, rejected=None, **changes
+) -> tuple[TargetDomain, TextColumn, Dataset]:
     source = write_csv(tmp_path / "source.csv", rows or sentences(80))
     asked = AdaptationConfig(str(target), **changes.pop("adaptation", {}))
     training = {"strategy": "dann"}
@@ -24,7 +26,7 @@ def read(tmp_path, target, *, rows=None, **changes) -> tuple[TargetDomain, TextC
     )
     data = load(config.data, seed=config.seed, labels=config.adaptation.labels)
     column = TextColumn()
-    return read_target(config, data, column), column, data
+    return read_target(config, data, column, rejected), column, data
 
 
 def texts_of(found: TargetDomain, column: TextColumn) -> list[str]:
@@ -62,6 +64,38 @@ def test_a_folder_is_learnt_from_in_train_and_tested_on_in_test(tmp_path):
     assert found.test.texts() == ["d", "e"]
     assert texts_of(found, column) == ["a", "b"], "what is tested on is not learnt from"
     assert "1 more were left out, for they stand in validation or test" in " ".join(found.notes)
+
+
+def test_texts_that_the_model_learns_from_are_told(tmp_path):
+    rows = [("old news", "good"), ("new", "poor"), ("old news", "good")]
+    folder = tmp_path / "target"
+    folder.mkdir()
+    write_csv(folder / "train.csv", [("a", "good")])
+    write_csv(folder / "test.csv", rows)
+    many = [(f"{i}", ("good", "poor")[i % 2]) for i in range(60)] + [("old news", "good")] * 20
+    found, _, _ = read(tmp_path, folder, rows=many)
+    assert "1 text stands in the source's training rows and in the target's" in found.notes[-1]
+
+
+def test_rows_that_cannot_be_tested_on_are_written_down(tmp_path):
+    folder, rejected = tmp_path / "target", tmp_path / "rejected.jsonl"
+    folder.mkdir()
+    write_csv(folder / "train.csv", [("a", "good")])
+    write_csv(folder / "test.csv", [("b", "good"), ("c", "")])
+    found, _, _ = read(tmp_path, folder, rejected=rejected)
+    assert "Target: 1 row was rejected: empty label." in found.notes
+    assert '"text": "c"' in rejected.read_text()
+    write_csv(folder / "test.csv", [("b", ""), ("c", "")])
+    found, _, _ = read(tmp_path, folder)
+    assert found.test is None
+    assert "None of the 2 rows of" in found.notes[-1]
+
+
+def test_a_table_of_which_nothing_is_held_out(tmp_path):
+    target = write_csv(tmp_path / "target.csv", [("a", "good"), ("b", "poor")])
+    found, _, _ = read(tmp_path, target, data={"test_fraction": 1e-9})
+    assert found.test is None
+    assert f"No row of {target} to test on has a label, and" in found.notes[-1]
 
 
 @pytest.mark.parametrize("name", ["target.txt", "target.csv"])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.data.asked import numbered, unanswered, write_squad
-from tests.encoders.tiny import write_bert
+from tests.encoders.tiny import write_bert, write_text_embedding
 from tfhub_transfer.config import (
     Config,
     DataConfig,
@@ -18,7 +18,7 @@ from tfhub_transfer.config import (
     TrainingConfig,
 )
 from tfhub_transfer.encoders.resolve import resolve
-from tfhub_transfer.errors import ConfigError, RunError
+from tfhub_transfer.errors import ConfigError, EncoderError, RunError
 from tfhub_transfer.evaluation.experiment import run_experiment
 from tfhub_transfer.evaluation.page import print_result
 from tfhub_transfer.evaluation.predictions import load_pairs, load_texts
@@ -50,6 +50,14 @@ def run(encoder, tmp_path_factory):
     folder = tmp_path_factory.mktemp("frozen")
     source = write_squad(folder / "squad.json", *numbered(20), *unanswered(20))
     return run_experiment(settings(folder / "run", source, encoder, epochs=6))
+
+
+def test_a_text_embedding_cannot_read_a_question_with_its_context(tmp_path):
+    source = write_squad(tmp_path / "squad.json", *numbered(20))
+    with pytest.raises(
+        EncoderError, match=r"takes a transformer: .*such as minilm-l6.* Received: \S+, a text emb"
+    ):
+        run_experiment(settings(tmp_path / "run", source, write_text_embedding(tmp_path / "words")))
 
 
 def test_answers_are_learnt_and_measured(run):

@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
 import tensorflow as tf
+import yaml
 
 from tests.tagged import sentences, settings, write_conll, write_slots
 from tfhub_transfer.config import DataConfig, EncoderConfig
@@ -16,6 +18,8 @@ from tfhub_transfer.errors import ConfigError, RunError
 from tfhub_transfer.evaluation.experiment import run_experiment
 from tfhub_transfer.evaluation.page import print_result
 from tfhub_transfer.evaluation.scoring import score_run
+from tfhub_transfer.evaluation.tagging import Tagging
+from tfhub_transfer.runs import Run
 from tfhub_transfer.training import loop
 from tfhub_transfer.training.classifier import Classifier
 
@@ -104,12 +108,46 @@ def test_what_is_saved_answers_as_what_was_trained(run):
     np.testing.assert_allclose(decoded["scores"], second["scores"], atol=2e-3)
 
 
+def test_scripts_without_spaces_are_told(source, tmp_path):
+    rows = [([(word, "O") for word in "我们还会再来"] + [("京", "B-city")], "") for _ in range(20)]
+    chinese = write_conll(tmp_path / "all.conll", rows)
+    told = [Tagging(settings(tmp_path, file)).load().notes for file in (chinese, source)]
+    assert ["no spaces between words" in str(notes) for notes in told] == [True, False]
+
+
 def test_measured_on_other_sentences(run, tmp_path):
     other = write_conll(tmp_path / "other.conll", sentences(30, seed=3))
     directory, metrics = score_run(run, DataConfig(source=str(other)), bootstrap=10)
     assert metrics["test"]["n"] == 30 and metrics["test"]["f1"] > 0.9
     assert json.loads((directory / "metrics.json").read_text()) == metrics
     assert (directory / "report.html").exists()
+
+
+def test_other_sentences_get_the_types_that_an_adapted_run_gave_its_own(run, tmp_path):
+    rows = sentences(30, seed=3)
+    named = {"city": "town", "person": "human"}
+    renamed = [
+        ([(word, tag[:2] + named.get(tag[2:], tag[2:])) for word, tag in words], intent)
+        for words, intent in rows
+    ]
+    types = tmp_path / "types.yaml"
+    types.write_text(
+        "source: {city: city, person: person}\ntarget: {town: city, human: person, song: O}\n"
+    )
+    adapted = tmp_path / "adapted"
+    shutil.copytree(run.path, adapted)
+    config = yaml.safe_load(run.config_file.read_text())
+    config["training"]["strategy"] = "coral"
+    config["adaptation"] |= {"target": "unused", "labels": str(types)}
+    Run(adapted).config_file.write_text(yaml.safe_dump(config))
+    found = {}
+    for name, given in (("own", rows), ("renamed", renamed)):
+        other = write_conll(tmp_path / f"{name}.conll", given)
+        _, metrics = score_run(Run(adapted), DataConfig(source=str(other)), bootstrap=10)
+        found[name] = metrics["test"]["f1"]
+        side = {"own": "source", "renamed": "target"}[name]
+        assert metrics["notes"][-1].endswith(f"types.yaml maps those of the {side}.")
+    assert found["own"] == found["renamed"] > 0.9
 
 
 def test_its_own_test_rows_give_the_same_measures(joint):

@@ -47,6 +47,13 @@ def test_outcomes(ours, theirs, outcome, text):
     assert sentence.endswith(".")
 
 
+def test_few_rows():
+    close, far = of(0.90, 0.88, half=0.1), of(0.05, 1.0, half=0.04)
+    close["test"]["n"] = far["test"]["n"] = 24
+    assert re.search(r"Too few test rows to tell .* against 0\.880 on 24 rows", verdict(close))
+    assert re.search(r"loses to TF-IDF.* on 24 test rows", verdict(far))
+
+
 def test_tfidf_is_the_rival_even_where_the_majority_stands_first():
     metrics = of(0.9, 0.95)
     metrics["baselines"] = {"majority": measured(0.5, 0.01), **metrics["baselines"]}

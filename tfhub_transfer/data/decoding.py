@@ -27,7 +27,10 @@ def arrow_batches(
         rows = np.arange(start, start + len(batch), dtype=np.int64)
         texts = _values(batch.column(config.text_column), rows, config.text_column, path)
         labels = _values(batch.column(config.label_column), rows, config.label_column, path)
-        if not is_text(batch.schema.field(config.label_column).type):
+        if is_list(batch.schema.field(config.text_column).type):
+            # words and their tags stay beside each other, nulls as words and tags that are empty
+            texts, labels = ([_whole(value) for value in column] for column in (texts, labels))
+        elif not is_text(batch.schema.field(config.label_column).type):
             labels = [_label(value) for value in labels]
         yield Batch(rows, texts, labels)
         start += len(batch)
@@ -39,6 +42,13 @@ def is_text(kind: pa.DataType) -> bool:
         kind = kind.value_type
     return bool(
         pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    )
+
+
+def is_list(kind: pa.DataType) -> bool:
+    """Return whether values of this Arrow type are Python lists."""
+    return bool(
+        pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
     )
 
 
@@ -61,6 +71,13 @@ def _values(column: pa.Array, rows: np.ndarray, name: str, path: Path) -> list[A
             except UnicodeDecodeError as error:
                 raise undecodable(f"{path}, row {row}, column {name!r}", error) from None
         raise
+
+
+def _whole(value: Any) -> Any:
+    """Return a list as one of strings, empty ones for nulls; else what `_label` returns."""
+    if not isinstance(value, list):
+        return _label(value)
+    return ["" if item is None else str(item) for item in value]
 
 
 def _label(value: Any) -> Label:

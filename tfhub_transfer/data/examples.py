@@ -155,6 +155,11 @@ class Dataset:
     summary: dict[str, Any]
 
     @property
+    def row_classes(self) -> int:
+        """How many classes there are of whole rows, which a draw of rows keeps in proportion."""
+        return len(self.labels)
+
+    @property
     def facts(self) -> dict[str, Any]:
         """What a head has to know beside the labels; also in a run's metrics.json."""
         return {"multi_label": self.multi_label}

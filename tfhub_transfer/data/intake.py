@@ -201,6 +201,13 @@ class Intake:
             self._lengths.extend(map(len, codes))
         self._codes.extend(itertools.chain.from_iterable(codes))
 
+    def filled(self) -> None:
+        """Check the rows that `fill` took in as a whole.
+
+        Raises:
+            DataError: they cannot be used.
+        """
+
     def settle(self, final: np.ndarray | None = None) -> None:
         """Make `labels` from the class indices, when no more rows come.
 
@@ -266,6 +273,7 @@ def fill(intake: Intake, table: Table, split: str, rejections: Rejections) -> No
                     codes.append(code)
             intake.append(texts, ids, codes)
             advance(len(batch.rows))
+    intake.filled()
 
 
 def _checked(text: str | None) -> str:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from tfhub_transfer.config import DataConfig
-from tfhub_transfer.data.decoding import arrow_batches, is_text
+from tfhub_transfer.data.decoding import arrow_batches, is_list, is_text
 from tfhub_transfer.data.table import Batch, check_columns
 from tfhub_transfer.errors import DataError, UnreadableFileError
 
@@ -38,12 +38,12 @@ def open_rows(
         schema = file.schema_arrow
     check_columns(schema.names, config, str(path))
     text, label = (schema.field(name).type for name in (config.text_column, config.label_column))
-    if words != _is_list(text) or not is_text(text.value_type if words else text):
+    if words != is_list(text) or not is_text(text.value_type if words else text):
         raise DataError(
             f"The text column {config.text_column!r} of {path} must hold "
             f"{'lists of words' if words else 'strings'}. Received: {text}"
         )
-    if not _is_label(label.value_type if _is_list(label) else label):
+    if not _is_label(label.value_type if is_list(label) else label):
         raise DataError(
             f"The label column {config.label_column!r} of {path} must hold strings, integers, "
             f"booleans, numbers, or lists of them. Received: {label}"
@@ -69,12 +69,6 @@ def _parquet(path: Path) -> Iterator[pa.parquet.ParquetFile]:
         raise UnreadableFileError(
             f"{path} is truncated, or no Parquet file. Received: {error}"
         ) from error
-
-
-def _is_list(kind: pa.DataType) -> bool:
-    return bool(
-        pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-    )
 
 
 def _is_label(kind: pa.DataType) -> bool:

@@ -19,6 +19,7 @@ __all__ = ["CONTRADICTION", "SUFFIX", "open_file"]
 
 SUFFIX = ".json"
 CONTRADICTION = "is_impossible, and yet with an answer"
+_FORGOTTEN = "not is_impossible, and yet without an answer"
 
 _NAMES: dict[type, str] = {
     str: "a string",
@@ -48,16 +49,20 @@ def _read(path: Path) -> Iterator[Passage]:
 
 
 def _question(at: _Place) -> Question:
-    impossible = at.get("is_impossible", bool) if at.has("is_impossible") else False
+    told = at.has("is_impossible")
+    impossible = at.get("is_impossible", bool) if told else False
     # some files leave the answers out where there are none
     items = at.items("answers") if at.has("answers") or not impossible else []
     answers = tuple(Answer(item.text("text"), item.get("answer_start", int)) for item in items)
+    problem = CONTRADICTION if impossible and answers else None
+    if told and not impossible and not answers:
+        problem = _FORGOTTEN
     key = at.found.get("id")
     return Question(
         str(key) if type(key) is int else at.text("id"),
         at.text("question"),
         answers,
-        problem=CONTRADICTION if impossible and answers else None,
+        problem=problem,
     )
 
 

@@ -21,6 +21,7 @@ from tfhub_transfer.data.schemes import (
 from tfhub_transfer.data.sequences import Sequences
 from tfhub_transfer.data.table import Label, Text
 from tfhub_transfer.data.tagged_examples import TaggedExamples
+from tfhub_transfer.errors import DataError
 
 __all__ = ["TagReading", "TaggedIntake"]
 
@@ -66,6 +67,7 @@ class TaggedIntake(Intake):
         self.types: set[str] = set()
         self.left_out: collections.Counter[str] = collections.Counter()
         self._reading = reading
+        self._unmapped: set[str] = set()
         self._intents = array.array("i")
 
     def check(self, text: Text, label: Label) -> tuple[str, list[int]]:
@@ -103,6 +105,16 @@ class TaggedIntake(Intake):
         self._lengths.extend(len(code) - 1 for code in codes)
         super().append(texts, ids, [code[1:] for code in codes])
 
+    def filled(self) -> None:
+        """Check that types of entities are mapped all, or not at all."""
+        if self._unmapped:
+            raise DataError(
+                f"{self.origin} has types of entities that adaptation.labels does not map: give "
+                f"each a name, or {OUTSIDE}, without the prefix of a tag. "
+                f"It maps: {', '.join(self._reading.types or ())}. "
+                f"Received: {', '.join(sorted(self._unmapped))}"
+            )
+
     def settle(
         self, final: np.ndarray | None = None, final_intents: np.ndarray | None = None
     ) -> None:
@@ -138,12 +150,13 @@ class TaggedIntake(Intake):
         types = self._reading.types
         if types is None:
             return found
+        kept = []
         for entity in found:
-            if entity.type not in types:
-                raise ValueError(
-                    f"the type {entity.type!r} is none of those that are mapped: {', '.join(types)}"
-                )
-            if types[entity.type] == OUTSIDE:
+            name = types.get(entity.type)
+            if name is None:
+                self._unmapped.add(entity.type)  # all of them are told at the end
+            elif name == OUTSIDE:
                 self.left_out[entity.type] += 1
-        renamed = (entity._replace(type=types[entity.type]) for entity in found)
-        return [entity for entity in renamed if entity.type != OUTSIDE]
+            else:
+                kept.append(entity._replace(type=name))
+        return kept

@@ -112,6 +112,9 @@ def load_tagged(
         name: _describe(part, tags, intents + unseen_intents, stream(seed, "lengths"))
         for name, part in sentences.items()
     }
+    notes += [
+        _no_entity_note(name) for name in ("validation", "test") if not summary[name]["entities"]
+    ]
     summary |= {"rejected": dict(sorted(rejections.counts.items())), "duplicates": duplicates}
     return TaggedDataset(
         name=source.name,
@@ -181,6 +184,8 @@ def load_labelled(
         classes = max(len(intents), 1)
         drawn = draw_limit(examples.labels, config.limit, classes, stream(seed, "limit"))
         examples = examples.take(drawn)
+    if not examples.tags.values.any():  # the first tag is O
+        notes.append(_no_entity_note("test"))
     return LabelledSentences(
         name=source.name,
         examples=examples,
@@ -266,6 +271,10 @@ def left_out_notes(intakes: Iterable[TaggedIntake], name: str) -> list[str]:
         return []
     some = ", ".join(f"{count:,} of type {type}" for type, count in sorted(counts.items()))
     return [f"Entities of {name} that the map of types leaves out count as O: {some}."]
+
+
+def _no_entity_note(split: str) -> str:
+    return f"No {split} sentence has an entity: precision, recall and F1 say nothing there."
 
 
 def _unseen_notes(kind: str, names: Sequence[str]) -> list[str]:

@@ -114,6 +114,11 @@ class TaggedDataset(Dataset):
     unseen_intents: tuple[str, ...]
 
     @property
+    def row_classes(self) -> int:
+        """The number of intents; a sentence without is of one class, whatever its tags."""
+        return max(len(self.intents), 1)
+
+    @property
     def facts(self) -> dict[str, Any]:
         """What a head has to know beside the labels."""
         return {"intents": list(self.intents)}

@@ -15,7 +15,7 @@ import numpy as np
 from tfhub_transfer.config import Config
 from tfhub_transfer.data.division import stream
 from tfhub_transfer.data.examples import Examples, TextColumn
-from tfhub_transfer.data.intake import Rejections, Vocabulary, fill, rejection_notes
+from tfhub_transfer.data.intake import Rejections, Vocabulary, fill
 from tfhub_transfer.data.label_map import read_type_map
 from tfhub_transfer.data.lines import batched, read_records
 from tfhub_transfer.data.schemes import problem
@@ -26,7 +26,14 @@ from tfhub_transfer.data.table import Source, Table, Text
 from tfhub_transfer.data.tag_intake import TaggedIntake, TagReading
 from tfhub_transfer.data.tagged import left_out_notes
 from tfhub_transfer.data.tagged_examples import WITHHELD, TaggedDataset, TaggedExamples
-from tfhub_transfer.data.target_domain import TargetDomain, divided, limited
+from tfhub_transfer.data.target_domain import (
+    TargetDomain,
+    divided,
+    limited,
+    nothing_note,
+    overlap_notes,
+    rejected_notes,
+)
 from tfhub_transfer.data.unlabelled import Unlabelled, take_in_texts
 from tfhub_transfer.errors import DataError
 
@@ -51,7 +58,9 @@ class _Sentences(Unlabelled):
         return TaggedExamples(**told, tags=joined, intents=of.intents)
 
 
-def read_tagged_target(config: Config, data: TaggedDataset, column: TextColumn) -> TargetDomain:
+def read_tagged_target(
+    config: Config, data: TaggedDataset, column: TextColumn, rejected: Path | None = None
+) -> TargetDomain:
     """Read `adaptation.target`; its sentences to learn from become the next rows of `column`.
 
     As `read_target` does it for texts: a source with a test split (or else a validation split) is
@@ -63,6 +72,7 @@ def read_tagged_target(config: Config, data: TaggedDataset, column: TextColumn) 
         config: of the run; the target's columns are called as the source's are.
         data: what the model learns the tags of.
         column: takes the sentences.
+        rejected: a file for the sentences that cannot be tested on, written if there are any.
 
     Raises:
         DataError: there is no such source, no sentence in it, types of entities that the model does
@@ -79,7 +89,7 @@ def read_tagged_target(config: Config, data: TaggedDataset, column: TextColumn) 
         source = open_source(dataclasses.replace(config.data, source=name), words=True)
         _refuse_intents(source.name, int(source.joint))
         train, held = divided(source, config.data, config.seed)
-        test, notes = _tagged(held, source, config, data)
+        test, notes = _tagged(held, source, config, data, rejected)
         held_out += [test] if test is not None else []
         shown, read = source.name, ([*map(_joined, batch.texts)] for batch in train.read())
         texts = take_in_texts(name, read, column, held_out)
@@ -103,14 +113,22 @@ def _lines(name: str) -> Iterator[list[str | None]]:
         records = read_records(file, "lines", "text", name)
         for number, batch in enumerate(batched((text for _, text in records), _TEXTS_AT_ONCE)):
             sentences = [_joined([line]) for line in batch]
-            last = [sentence.split(" ")[-1] for sentence in sentences if sentence]
-            if not number and last and not any(map(problem, last)):
+            told = [sentence for sentence in sentences if sentence and not _aside(sentence)]
+            last = [sentence.split(" ")[-1] for sentence in told if " " in sentence]
+            tags = [word for word in last if problem(word) is None]
+            # a sentence may end in O, or all in one word; columns do on nearly each line
+            if not number and last and len(tags) > len(told) / 2:
                 raise DataError(
                     f"A target that ends in .txt has a sentence on each line, and this looks like "
                     f"columns of words and tags: call it NAME.conll. Received: {name!r}, where the "
-                    f"lines end in {', '.join(sorted(set(last))[:3])}"
+                    f"lines end in {', '.join(sorted(set(tags))[:3])}"
                 )
             yield sentences
+
+
+def _aside(line: str) -> bool:
+    """Return whether a line of columns would be a comment, or part documents."""
+    return line.startswith(("# ", "-DOCSTART-"))
 
 
 def _joined(words: Text) -> str | None:
@@ -119,7 +137,7 @@ def _joined(words: Text) -> str | None:
 
 
 def _tagged(
-    table: Table, source: Source, config: Config, data: TaggedDataset
+    table: Table, source: Source, config: Config, data: TaggedDataset, rejected: Path | None
 ) -> tuple[TaggedExamples | None, list[str]]:
     """Return the sentences to test on, under the model's tags, and what is to be said of them."""
     file = config.adaptation.labels
@@ -132,10 +150,10 @@ def _tagged(
     )
     intake, rejections = TaggedIntake(table.origin, reading), Rejections()
     fill(intake, table, "target", rejections)
-    notes = [f"Target: {note}" for note in rejection_notes(rejections.counts)]
+    notes = rejected_notes(rejections, rejected)
     notes += left_out_notes([intake], f"{source.name}'s test rows")
     if not intake.types:
-        return None, [*notes, f"{table.origin} has no entity, and nothing was measured there."]
+        return None, [*notes, nothing_note(table, len(intake), "an entity")]
     known = sorted({tag[2:] for tag in data.labels if tag[2:]})
     if unknown := sorted(intake.types - set(known)):
         raise DataError(
@@ -149,4 +167,4 @@ def _tagged(
     if config.data.limit is not None:
         rng = stream(config.seed, "limit")
         examples = examples.take(draw_limit(examples.labels, config.data.limit, 1, rng))
-    return examples, notes
+    return examples, [*notes, *overlap_notes(data, examples)]

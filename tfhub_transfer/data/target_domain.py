@@ -14,6 +14,7 @@ import numpy as np
 
 from tfhub_transfer.config import Config, DataConfig
 from tfhub_transfer.data.division import stream
+from tfhub_transfer.data.duplicates import count_duplicates
 from tfhub_transfer.data.examples import Dataset, Examples, TextColumn
 from tfhub_transfer.data.intake import Rejections, Vocabulary, rejection_notes, take_in
 from tfhub_transfer.data.label_map import read_label_map, renamed
@@ -24,7 +25,15 @@ from tfhub_transfer.data.table import Batch, Source, Table
 from tfhub_transfer.data.unlabelled import Unlabelled, read_unlabelled, take_in_texts
 from tfhub_transfer.errors import DataError, MissingColumnError
 
-__all__ = ["TargetDomain", "divided", "limited", "read_target"]
+__all__ = [
+    "TargetDomain",
+    "divided",
+    "limited",
+    "nothing_note",
+    "overlap_notes",
+    "read_target",
+    "rejected_notes",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +53,9 @@ class TargetDomain:
     notes: tuple[str, ...]
 
 
-def read_target(config: Config, data: Dataset, column: TextColumn) -> TargetDomain:
+def read_target(
+    config: Config, data: Dataset, column: TextColumn, rejected: Path | None = None
+) -> TargetDomain:
     """Read `adaptation.target`; its texts to learn from become the next rows of `column`.
 
     A source with a test split (or else a validation split) is tested on that and learnt from in its
@@ -55,6 +66,7 @@ def read_target(config: Config, data: Dataset, column: TextColumn) -> TargetDoma
         config: of the run; the target's columns are called as the source's are.
         data: what the model learns the labels of.
         column: takes the texts.
+        rejected: a file for the rows that cannot be tested on, written if there are any.
 
     Raises:
         DataError: there is no such source, no text in it, or labels that the model does not know.
@@ -67,7 +79,7 @@ def read_target(config: Config, data: Dataset, column: TextColumn) -> TargetDoma
         test, notes = None, [f"{name} has no labels, and nothing was measured there."]
     else:
         train, held = divided(opened, config.data, config.seed)
-        test, notes = _labelled(held, config, data)
+        test, notes = _labelled(held, config, data, rejected)
         held_out += [test] if test is not None else []
         texts = take_in_texts(name, (batch.texts for batch in train.read()), column, held_out)
     texts = limited(texts, config.data.limit, config.seed)
@@ -141,13 +153,40 @@ def _part(table: Table, config: DataConfig, seed: int, *, held: bool) -> Table:
     return Table(table.origin, read)
 
 
-def _labelled(table: Table, config: Config, data: Dataset) -> tuple[Examples | None, list[str]]:
+def rejected_notes(rejections: Rejections, target: Path | None) -> list[str]:
+    """Write down the rows that cannot be tested on, and return a sentence for each reason."""
+    if target is not None:
+        rejections.save(target)
+    return [f"Target: {note}" for note in rejection_notes(rejections.counts)]
+
+
+def nothing_note(table: Table, rows: int, wanted: str) -> str:
+    """Return a sentence about a table in whose `rows` to test on nothing is `wanted`."""
+    held = f"None of the {rows:,} rows" if rows else "No row"
+    return f"{held} of {table.origin} to test on has {wanted}, and nothing was measured there."
+
+
+def overlap_notes(data: Dataset, test: Examples) -> list[str]:
+    """Return a sentence about texts that the model learns from with labels and is tested on."""
+    texts = count_duplicates(data.train, data.validation, test, carved=False)["train_test"]
+    if not texts:
+        return []
+    stand = "text stands" if texts == 1 else "distinct texts stand"
+    return [
+        f"{texts:,} {stand} in the source's training rows and in the target's to test on: its "
+        f"scores may flatter."
+    ]
+
+
+def _labelled(
+    table: Table, config: Config, data: Dataset, rejected: Path | None
+) -> tuple[Examples | None, list[str]]:
     """Return the rows of `table` that have a label, and what is to be said of the others."""
     vocabulary, rejections = Vocabulary(config.data.label_separator), Rejections()
     intake = take_in(table, "target", vocabulary, rejections)
-    notes = [f"Target: {note}" for note in rejection_notes(rejections.counts)]
+    notes = rejected_notes(rejections, rejected)
     if not len(intake):
-        return None, [*notes, f"{table.origin} has no labels, and nothing was measured there."]
+        return None, [*notes, nothing_note(table, rejections.counts.total(), "a label")]
     intake.settle(vocabulary.close())
     if unknown := [name for name in vocabulary.names if name not in data.labels]:
         raise DataError(
@@ -173,4 +212,4 @@ def _labelled(table: Table, config: Config, data: Dataset) -> tuple[Examples | N
         rng = stream(config.seed, "limit")
         drawn = draw_limit(examples.labels, config.data.limit, len(data.labels), rng)
         examples = examples.take(drawn)
-    return examples, notes
+    return examples, [*notes, *overlap_notes(data, examples)]

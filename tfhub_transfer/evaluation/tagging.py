@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from tfhub_transfer.config import DataConfig
 from tfhub_transfer.data.label_map import read_type_map
 from tfhub_transfer.data.tagged import LabelledSentences, load_labelled, load_tagged
 from tfhub_transfer.data.tagged_examples import TaggedDataset
+from tfhub_transfer.data.word_chunks import word_chunks
 from tfhub_transfer.evaluation.baselines import baseline_rows
 from tfhub_transfer.evaluation.bootstrap import Statistic, bootstrap_intervals
 from tfhub_transfer.evaluation.entities import entity_metrics
@@ -21,7 +24,6 @@ from tfhub_transfer.evaluation.page import Page
 from tfhub_transfer.evaluation.tagging_baselines import TaggingBaseline
 from tfhub_transfer.evaluation.tagging_report import tagging_table, worst_sentences, write_report
 from tfhub_transfer.evaluation.task import Encode, Task
-from tfhub_transfer.evaluation.word_chunks import word_chunks
 from tfhub_transfer.progress import progress
 from tfhub_transfer.runs import Run
 from tfhub_transfer.training.classifier import Classifier
@@ -30,6 +32,10 @@ __all__ = ["Tagging"]
 
 Answers = list[dict[str, Any]]
 
+_LOOKED_AT = 1_000
+# Thai, Lao, Khmer, Japanese and Chinese.
+_UNSPACED = re.compile("[\u0e00-\u0eff\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]")
+
 
 class Tagging(Task):
     """A tag for each word; answers are what `TaggingHead.decode` says of each sentence."""
@@ -37,20 +43,34 @@ class Tagging(Task):
     def load(self, rejected: Path | None = None) -> TaggedDataset:
         """Return the data set that the configuration names."""
         config, labels = self.config, self.config.adaptation.labels
-        return load_tagged(
+        data = load_tagged(
             config.data,
             scheme=config.tagging.scheme,
             seed=config.seed,
             rejected=rejected,
             types=read_type_map(labels, "source") if labels is not None else None,
         )
+        texts = data.train.texts(np.arange(min(_LOOKED_AT, len(data.train))))
+        if 2 * sum(map(bool, map(_UNSPACED.search, texts))) < len(texts):
+            return data
+        note = (
+            "Most sentences are in a script that puts no spaces between words. Raw text, which "
+            "predict and an exported model's first signature take, is parted at spaces and marks "
+            "alone: ask with the signature `words`, whose words are parted as the data's are."
+        )
+        return dataclasses.replace(data, notes=(*data.notes, note))
 
     def load_other(
         self, data: DataConfig, classifier: Classifier, rejected: Path
     ) -> LabelledSentences:
-        """Return sentences of another data set, under the tags of a trained model."""
-        head = classifier.head
-        return load_labelled(
+        """Return sentences of another data set, under the tags of a trained model.
+
+        Where the run has a map of types, they are mapped as its target's, or else as its source's,
+        if that names them all.
+        """
+        head, file = classifier.head, self.config.adaptation.labels
+        load = functools.partial(
+            load_labelled,
             data,
             labels=head.labels,
             intents=head.intents,
@@ -58,6 +78,16 @@ class Tagging(Task):
             seed=self.config.seed,
             rejected=rejected,
         )
+        rows: LabelledSentences = load()
+        present = np.unique(rows.examples.tags.values)
+        types = {rows.all_tags[tag][2:] for tag in present} - {""}
+        for side in ("target", "source") if file is not None else ():
+            names = read_type_map(file, side)
+            if names is not None and types <= names.keys():
+                rows = load(types=names)
+                note = f"Types of entities are mapped as {file} maps those of the {side}."
+                return dataclasses.replace(rows, notes=(*rows.notes, note))
+        return rows
 
     def rows(self, data: TaggedDataset, split: str) -> LabelledSentences:
         """Return a split of the run's own data set."""

@@ -26,7 +26,7 @@ MEASURES = {
 }
 """What a task is judged by: a key of the measures, and its name in a sentence."""
 
-# Below this no difference that matters shows: one row of 50 is two points of accuracy.
+# Below this hardly a difference that matters shows: one row of 50 is two points of accuracy.
 FEW_ROWS = 50
 
 
@@ -99,7 +99,7 @@ def verdict(metrics: Mapping[str, Any]) -> str:
 
     key, name = _measure(metrics)
     rival, rows, ours = comparison.rival, metrics["test"]["n"], metrics["test"][key]
-    if rows < FEW_ROWS:
+    if rows < FEW_ROWS and comparison.outcome == "undecided":
         return (
             f"Too few test rows to tell the encoder from {rival}: {name} {ours:.3f} "
             f"against {ours - comparison.difference:.3f} on {rows} rows. "

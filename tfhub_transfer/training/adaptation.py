@@ -55,10 +55,11 @@ class _Adaptation(Strategy):
         """Train the classifier as `adaptation.student` would, on both domains."""
         config, asked = _of_student(self.config), self.config.adaptation
         column, sources = data.train.column, len(data.train.column)
+        rejected = self.run.path / "rejected_target.jsonl"
         if isinstance(data, TaggedDataset):
-            target = read_tagged_target(config, data, column)
+            target = read_tagged_target(config, data, column, rejected)
         else:
-            target = read_target(config, data, column)
+            target = read_target(config, data, column, rejected)
         train = target.texts.after(data.train)
         objective = self._objective(classifier, data, sources)
         order = objective.order(train, len(data.labels), balance=config.data.balance)

@@ -16,7 +16,8 @@ from tfhub_transfer.config import Config
 from tfhub_transfer.encoders.bulk_words import bulk_encode
 from tfhub_transfer.encoders.layer import HubLayer
 from tfhub_transfer.encoders.word_pieces import as_inputs
-from tfhub_transfer.errors import RunError, TransferError
+from tfhub_transfer.encoders.word_vectors import EmbeddedWords
+from tfhub_transfer.errors import EncoderError, RunError, TransferError
 from tfhub_transfer.heads.head import Head
 from tfhub_transfer.registry import TASKS
 from tfhub_transfer.runs import Run, atomic_path, config_from_dict
@@ -70,6 +71,12 @@ class Classifier:
             word_shapes=head.word_shapes,
             name="encoder",
         )
+        if "question" in head.inputs and isinstance(encoder.by_word, EmbeddedWords):
+            raise EncoderError(
+                f"A question and its context are read together, which takes a transformer: name "
+                f"one with --encoder.name, such as minilm-l6 (`python -m tfhub_transfer.encoders "
+                f"list`). Received: {encoder.encoder.name}, a text embedding"
+            )
         return cls(head, encoder, head.network(encoder.width))
 
     @classmethod

@@ -97,7 +97,7 @@ def _growing(data: Dataset, shares: Sequence[float], seed: int) -> list[Examples
 
     Drawn from the largest down, for seats apportioned to a class may fall as the total rises.
     """
-    part, classes, parts = data.train, len(data.labels), []
+    part, classes, parts = data.train, data.row_classes, []
     rng = stream(seed, "stages")
     for share in reversed(shares):
         rows = round(share * len(data.train))
