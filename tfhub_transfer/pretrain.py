@@ -43,7 +43,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         flags,
         short={name: flag for name, flag in _SHORT_FLAGS.items() if kind == "mlm"},
     )
-
     # Wrong flags should take no import of pyarrow, and a taken directory none of TensorFlow.
     from tfhub_transfer.pretraining.run_directory import PretrainingRun
 
