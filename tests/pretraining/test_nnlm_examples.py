@@ -103,6 +103,13 @@ def test_it_goes_on_at_any_step_and_shuffles_each_epoch_anew(tmp_path, monkeypat
     assert sorted(first.tolist()) == sorted(second.tolist())
 
 
+def test_of_a_long_text_a_part_is_enough_to_measure(tmp_path):
+    texts = ["the film was good " * 50, "the film was bad " * 50]
+    examples = made(read(tmp_path, texts), words=4, validation_words=24)
+    assert len(examples.held) == 24
+    assert examples.seen.sum() == 200, "one of the two trains"
+
+
 @pytest.mark.parametrize("texts", [["the film"], ["the film", "the film of them"]])
 def test_few_texts(tmp_path, texts):
     ids = read(tmp_path, texts)

@@ -169,6 +169,15 @@ def test_the_rarest_words_are_forgotten_where_memory_ends(tmp_path):
     assert words_of(ids, known, 37) == back
 
 
+def test_long_words_are_forgotten_earlier(tmp_path):
+    texts = [f"film {number:0800d}" for number in range(LIMIT // 2)]
+    ids = read_in_little_memory(tmp_path, texts)
+    assert ids.notes, "each takes the memory of a dozen"
+    known = ids.known()
+    assert known.words[0] == "film" and known.counts[0] == len(texts)
+    assert len(known.words) < LIMIT // 8
+
+
 KILLED = """
     import os, signal, sys
     from tfhub_transfer.pretraining.corpus import files as corpus_files

@@ -39,6 +39,14 @@ def test_words_are_those_that_berts_tokenizer_parts(corpus, tmp_path):
     assert {"Café", "DON", "Play"} <= cased.keys()
 
 
+def test_words_that_the_tool_leaves_out_are_not_counted(tmp_path):
+    file = tmp_path / "corpus.txt"
+    file.write_text(f"{'a' * 50} {'a' * 51} b\n", encoding="utf-8")
+    corpus = Corpus([str(file)])
+    counts = count_words(corpus, tmp_path / "words.json", lower_case=True, memory=MEMORY)
+    assert counts == {"a" * 50: 1, "b": 1}
+
+
 def test_more_characters_than_the_tool_takes():
     # the words of rare characters are left out, and what is left is less than the first try is for
     chinese = {chr(0x4E00 + n): 3_000 - n for n in range(2_500)}

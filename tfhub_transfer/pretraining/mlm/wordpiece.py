@@ -27,6 +27,7 @@ __all__ = ["count_words", "learn"]
 
 _BYTES_OF_COUNT = 200  # of a counted word in a dictionary, the word itself included
 _BYTES_OF_WORD = 8_000  # of a word in the tool: all of its parts, with their counts
+_LONGEST = 50  # characters of a word that the tool takes
 _SAVED_SECONDS = 30.0
 _TRIES = 6
 _SLACK = 1.05
@@ -53,7 +54,8 @@ def count_words(corpus: Corpus, file: Path, *, lower_case: bool, memory: int) ->
         if number < batches:
             continue
         words = tokenizer.tokenize(tf.constant(texts)).flat_values.numpy()
-        counts.update(word.decode("utf-8", "replace") for word in words.tolist())
+        found = (word.decode("utf-8", "replace") for word in words.tolist())
+        counts.update(word for word in found if len(word) <= _LONGEST)
         if len(counts) > room:
             counts = Counter(dict(counts.most_common(room // 2)))
         if time.monotonic() - saved > _SAVED_SECONDS:

@@ -23,7 +23,7 @@ class NnlmConfig(WordVectorConfig):
         learning_rate: of Adagrad, in the first step; it falls to zero.
         direct: join the vectors of the words before to the scores of the next word directly too,
             by the matrix W of the paper's equation 1.
-        validation_words: about so many are held out, in whole texts, to measure the perplexity.
+        validation_words: so many at most measure the perplexity; whole texts are held out for it.
         checkpoint_seconds: from one writing of the training's state to the next.
     """
 

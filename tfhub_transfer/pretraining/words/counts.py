@@ -14,6 +14,8 @@ import numpy as np
 
 __all__ = ["WordCounts"]
 
+_LONG = 64  # characters; a longer word counts as several, for it takes as much memory
+
 
 class WordCounts:
     """Numbers words, and counts them.
@@ -22,7 +24,7 @@ class WordCounts:
     may be given that number.
 
     Args:
-        limit: forget the rarest when there are more words than this.
+        limit: forget the rarest when there are more words than this, long ones counted as several.
 
     Attributes:
         counts: int64[N] of each number.
@@ -58,13 +60,13 @@ class WordCounts:
     @property
     def full(self) -> bool:
         """Whether it is time to forget."""
-        return len(self) > self.limit
+        return self._numbers.room > self.limit
 
     def forget(self) -> None:
-        """Forget the rarest, so that at most half as many as the limit are left."""
+        """Forget the rarest, so that at most half of them, and half as many as the limit, stay."""
         held = np.fromiter(self._numbers.values(), np.int64, len(self))
         most = self.counts[held] + self._before[held]
-        excess = len(self) - self.limit // 2
+        excess = max(len(self) - self.limit // 2, (len(self) + 1) // 2)
         self.bound = int(np.partition(most, excess - 1)[excess - 1])
         gone = set(held[most <= self.bound].tolist())
         self.counts[list(gone)] = 0
@@ -123,6 +125,7 @@ class _Numbers(dict[str, int]):
     def __init__(self, numbers: Any = (), given: int = 0):
         super().__init__(numbers)
         self.given = given
+        self.room = sum(map(_room, self))
         free = np.ones(given, bool)
         free[np.fromiter(self.values(), np.int64, len(self))] = False
         self._free = np.flatnonzero(free)[::-1].tolist()
@@ -135,5 +138,10 @@ class _Numbers(dict[str, int]):
             number = self.given
             self.given += 1
         self[word] = number
+        self.room += _room(word)
         self.came.append(number)
         return number
+
+
+def _room(word: str) -> int:
+    return 1 + len(word) // _LONG
