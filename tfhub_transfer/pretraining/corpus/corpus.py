@@ -5,37 +5,20 @@ from __future__ import annotations
 import collections
 import functools
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tfhub_transfer.errors import DataError
 from tfhub_transfer.pretraining.corpus.files import COMPRESSIONS, SUFFIXES, kind_of, read_texts
+from tfhub_transfer.pretraining.corpus.part import Part
 from tfhub_transfer.registry import did_you_mean
 
-__all__ = ["Corpus", "Part"]
+__all__ = ["Corpus"]
 
 _ACCEPTED = (
     f"Accepted: a file ending in {' or '.join(SUFFIXES)}, maybe compressed "
     f"({', '.join(COMPRESSIONS)}); a folder of such files; tfds:NAME[/CONFIG]:SPLIT"
 )
-
-
-@dataclass(frozen=True)
-class Part:
-    """One file, or one split of a TFDS set.
-
-    Attributes:
-        name: for error texts.
-        size: in bytes.
-        version: changes when the content does.
-        read: yields lists of texts, and how many bytes lie behind them.
-    """
-
-    name: str
-    size: int
-    version: str
-    read: Callable[[], Iterator[tuple[list[str], int]]]
 
 
 class Corpus:

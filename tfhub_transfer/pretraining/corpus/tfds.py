@@ -11,7 +11,7 @@ import numpy as np
 from tfhub_transfer.config import DataConfig
 from tfhub_transfer.data.tfds import damaged, decode, examples_of, prepare
 from tfhub_transfer.errors import DataError, MissingColumnError
-from tfhub_transfer.pretraining.corpus.corpus import Part
+from tfhub_transfer.pretraining.corpus.part import Part
 from tfhub_transfer.registry import did_you_mean
 
 __all__ = ["open_split"]
