@@ -8,8 +8,8 @@ import json
 import pytest
 
 from tests.trained import answerer_run, joint_run, tagger_run
+from tfhub_transfer.data import word_chunks
 from tfhub_transfer.errors import ConfigError, MissingColumnError
-from tfhub_transfer.evaluation import word_chunks
 from tfhub_transfer.evaluation.labelling import label_stream
 from tfhub_transfer.training.classifier import Classifier
 
