@@ -293,8 +293,8 @@ class Run:
 
 # The settings of a search, in the directory of its best run.
 SEARCH_SETTINGS = Path("search", "search.yaml")
-# What a run writes before its first epoch is whole, or a pre-training sets aside before it begins.
-_BEFORE_TRAINING = {".lock", ".before", "config.yaml", "environment.json", "rejected.jsonl"}
+# What a run writes before its first epoch is whole.
+_BEFORE_TRAINING = {".lock", "config.yaml", "environment.json", "rejected.jsonl"}
 
 
 def environment() -> dict[str, Any]:
