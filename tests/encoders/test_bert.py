@@ -164,6 +164,16 @@ def test_padding_changes_nothing(built: Path) -> None:
     np.testing.assert_allclose(alone, padded, rtol=0, atol=1e-6)
 
 
+def test_padding_has_no_vectors(built: Path) -> None:
+    preprocess, encoder = load(built)
+    inputs = preprocess(tf.constant(["bad", "good film " * 12, ""]))
+    padding = inputs["input_mask"].numpy() == 0
+    assert padding.any()
+    for outputs in (encoder(inputs), encoder.encode_bfloat16(inputs)):
+        for layer in outputs["encoder_outputs"]:
+            np.testing.assert_array_equal(np.any(layer, axis=-1), ~padding)
+
+
 def test_bfloat16_products_are_close(built: Path) -> None:
     preprocess, encoder = load(built)
     tokens = preprocess(tf.constant(TEXTS))

@@ -7,7 +7,7 @@ that stock TensorFlow Serving runs it. Weights are read with safetensors; PyTorc
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -139,7 +139,7 @@ class BertEncoder(tf.Module):
 
         Returns:
             pooled_output and default float32[B, D], sequence_output float32[B, S, D], and
-            encoder_outputs, the list of each layer's float32[B, S, D].
+            encoder_outputs, the list of each layer's float32[B, S, D]; zeros where padding is.
         """
         return self._forward(inputs, training=training, products=tf.float32)
 
@@ -161,17 +161,20 @@ class BertEncoder(tf.Module):
         batch, length = tf.shape(ids)[0], tf.shape(ids)[1]
         dropout = self._dropout(training)
 
-        hidden = tf.gather(self._words, ids) + self._positions[:length]
-        hidden += tf.gather(self._types, inputs["input_type_ids"])
-        # Tokens stay one matrix [B * S, D] between attentions: one product per dense layer.
-        hidden = tf.reshape(hidden, [batch * length, config.width])
+        # Between attentions all tokens are one matrix [T, D], padding left out: one product per
+        # dense layer, and none of them in vain.
+        kept = tf.where(tf.reshape(mask, [-1]) > 0)
+        layout = _Layout(kept, batch, length)
+        hidden = tf.gather(self._words, layout.packed(ids))
+        hidden += tf.gather(self._positions, tf.cast(kept[:, 0], tf.int32) % length)
+        hidden += tf.gather(self._types, layout.packed(inputs["input_type_ids"]))
         hidden = dropout(_layer_norm(hidden, self._embedding_norm, config.epsilon))
         padding = (1.0 - tf.cast(mask, tf.float32)) * _PADDING_SCORE
         padding = tf.expand_dims(tf.expand_dims(tf.cast(padding, products), 1), 1)
 
         outputs = []
         for block in self._blocks:
-            attended = self._attention(hidden, block, padding, batch, length, products, dropout)
+            attended = self._attention(hidden, block, padding, layout, products, dropout)
             hidden = _layer_norm(hidden + attended, block["attention_norm"], config.epsilon)
             inner = _dense(hidden, block["up"], products)
             # the gradient of GELU in bfloat16 is coarse, and slower than in float32
@@ -179,7 +182,7 @@ class BertEncoder(tf.Module):
             inner = _activate(inner, config.activation)
             inner = tf.cast(_dense(inner, block["down"], products), tf.float32)
             hidden = _layer_norm(hidden + dropout(inner), block["norm"], config.epsilon)
-            outputs.append(tf.reshape(hidden, [batch, length, config.width]))
+            outputs.append(layout.padded(hidden))
 
         pooled = self._pool(outputs[-1], mask)
         return {
@@ -194,19 +197,20 @@ class BertEncoder(tf.Module):
         hidden: tf.Tensor,
         block: dict[str, Any],
         padding: tf.Tensor,
-        batch: tf.Tensor,
-        length: tf.Tensor,
+        layout: _Layout,
         products: tf.DType,
         dropout: Any,
     ) -> tf.Tensor:
         heads, size = self._config.heads, self._config.width // self._config.heads
-        qkv = tf.reshape(_dense(hidden, block["qkv"], products), [batch, length, 3, heads, size])
+        qkv = layout.padded(_dense(hidden, block["qkv"], products))
+        qkv = tf.reshape(qkv, [layout.batch, layout.length, 3, heads, size])
         query, key, value = tf.unstack(tf.transpose(qkv, [2, 0, 3, 1, 4]))
         scores = tf.matmul(query, key, transpose_b=True) * tf.cast(size**-0.5, products) + padding
         # The softmax is float32 in either case: exact, and faster than Eigen's in bfloat16.
         weights = dropout(tf.nn.softmax(tf.cast(scores, tf.float32)))
         context = tf.matmul(tf.cast(weights, products), value)
-        context = tf.reshape(tf.transpose(context, [0, 2, 1, 3]), [-1, heads * size])
+        context = tf.transpose(context, [0, 2, 1, 3])
+        context = tf.reshape(layout.packed(context, heads, size), [-1, heads * size])
         return dropout(tf.cast(_dense(context, block["output"], products), tf.float32))
 
     def _pool(self, tokens: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
@@ -231,6 +235,30 @@ class BertEncoder(tf.Module):
         return lambda tensor: tf.nn.experimental.stateless_dropout(
             tensor, self._config.dropout, seed=state + tf.constant([0, next(calls)])
         )
+
+
+class _Layout(NamedTuple):
+    """Where the tokens of a batch stand, padding left out.
+
+    Attributes:
+        kept: int64[T, 1], their places among the B * S.
+        batch: B.
+        length: S.
+    """
+
+    kept: tf.Tensor
+    batch: tf.Tensor
+    length: tf.Tensor
+
+    def packed(self, values: tf.Tensor, *shape: int) -> tf.Tensor:
+        """Return [T, *shape] of [B, S, *shape]."""
+        return tf.gather(tf.reshape(values, [-1, *shape]), self.kept[:, 0])
+
+    def padded(self, rows: tf.Tensor) -> tf.Tensor:
+        """Return [B, S, D] of [T, D], zeros where padding is."""
+        width = rows.shape[-1]
+        flat = tf.scatter_nd(self.kept, rows, tf.cast([self.batch * self.length, width], tf.int64))
+        return tf.reshape(flat, [self.batch, self.length, width])
 
 
 def build(checkpoint: Path, target: Path, *, sha256: str | None = None) -> None:
