@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import pytest
@@ -51,6 +52,20 @@ def test_a_terminal_sees_it_move(capsys, monkeypatch, total, expected):
     text = shown(capsys, total=total)
     assert expected in text
     assert "Counting: 3,000 sheep in" in text
+
+
+def test_a_narrow_terminal_keeps_the_time_left(capsys, monkeypatch):
+    monkeypatch.setattr(module, "PATIENCE_SECONDS", -1.0)
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("COLUMNS", "80")
+    what = "Training, epoch 1 of 10, loss 5.593, val_loss 5.246, and more"
+    with progress(what, "steps", 48_000) as advance:
+        for _ in range(6):
+            time.sleep(0.1)
+            advance(1000)
+    text = capsys.readouterr().err
+    assert re.search(r"\d:\d\d:\d\d.* \d,000 of 48,000 steps", text)
+    assert "5.246" in text
 
 
 def test_work_that_fails_still_says_how_far_it_came(capsys, monkeypatch):

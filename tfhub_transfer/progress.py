@@ -49,11 +49,13 @@ def progress(what: str, unit: str, total: int | None = None) -> Iterator[Advance
         TimeElapsedColumn,
         TimeRemainingColumn,
     )
+    from rich.table import Column
 
     console = Console(stderr=True)
     of = _of(total)
     columns = [
-        TextColumn("{task.description}", markup=False),
+        # may wrap: a narrow terminal cuts what may not, and that is the time left
+        TextColumn("{task.description}", markup=False, table_column=Column()),
         *([BarColumn(), TimeRemainingColumn()] if total is not None else [TimeElapsedColumn()]),
         TextColumn(f"{{task.completed:,.0f}}{of} {unit}, {{task.fields[rate]}} {unit}/s"),
     ]

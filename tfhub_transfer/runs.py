@@ -133,6 +133,11 @@ class Run:
                     f"--overwrite would delete the search in this directory, with all of its "
                     f"trials. Give another --run. Received: {path}"
                 )
+        elif taken and not config.resume and not run.config_file.exists():
+            raise RunError(
+                f"The directory is not empty, and holds no run that could be resumed or "
+                f"overwritten. Give another --run. Received: {path}"
+            )
         elif taken and not config.resume:
             raise RunError(
                 f"The run directory is not empty. Give another --run, or --resume to continue "

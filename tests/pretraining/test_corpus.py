@@ -71,6 +71,13 @@ def test_several_sources_in_their_order(tmp_path):
     write(folder / "README.md", "not read")
     first = write(tmp_path / "z.txt", "first")
     assert texts_of(first, folder) == ["first", "second", "third", "fourth"]
+    (note,) = Corpus([str(folder)]).notes
+    assert note.endswith("left out, 1 in all: README.md")
+    for name in ("1.csv", "2.png", "3.pdf", "4.csv", "5.tsv"):
+        write(folder / "deeper" / name, "")
+    (note,) = Corpus([str(folder)]).notes
+    assert note.endswith("6 in all: README.md, 1.csv, 2.png, 3.pdf, 4.csv, ...")
+    assert not Corpus([str(first)]).notes
 
 
 def test_a_module_in_a_folder_of_texts_is_no_text(tmp_path):

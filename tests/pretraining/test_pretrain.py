@@ -71,6 +71,17 @@ def test_flags_reach_the_trainer_of_the_kind(tmp_path, corpus, trained, capsys, 
     assert f"encoders info '{tmp_path / 'a b' / 'module'}' --neighbours WORD" in told
 
 
+def test_an_interruption_says_how_to_go_on(tmp_path, corpus, capsys, monkeypatch):
+    def interrupted(config) -> Path:
+        with PretrainingRun.begun(config):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(PRETRAINERS, "load", lambda kind: interrupted)
+    assert command("nnlm", "--corpus", corpus, "--run", tmp_path / "run") == 130
+    assert "the same command with --resume goes on" in capsys.readouterr().err
+    assert command("nnlm", "--corpus", "no.txt", "--run", tmp_path / "other") == 2
+
+
 def test_a_file_of_settings(tmp_path, corpus, trained):
     file = tmp_path / "settings.yaml"
     file.write_text(yaml.safe_dump({"corpus": [corpus], "dimensions": 20, "seed": 3}))
@@ -219,6 +230,17 @@ class TestTheRunDirectory:
         right = SwivelConfig(corpus=(corpus,), run=str(path), overwrite=True)
         with PretrainingRun.begun(right):
             assert not run.module.exists()
+
+    def test_a_corpus_in_what_is_overwritten(self, tmp_path, corpus):
+        path = tmp_path / "run"
+        with PretrainingRun.begun(SwivelConfig(corpus=(corpus,), run=str(path))):
+            (path / "own").mkdir()
+            (path / "own" / "texts.txt").write_text("a film\n", encoding="utf-8")
+        inside = SwivelConfig(corpus=(f"{path}/own",), run=str(path), overwrite=True)
+        told = rf"lies in the run directory.*Received: {path}/own/texts\.txt"
+        with pytest.raises(RunError, match=told), PretrainingRun.begun(inside):
+            pass
+        assert (path / "own" / "texts.txt").exists()
 
     def test_what_is_overwritten_comes_back_where_the_new_run_cannot_work(self, tmp_path, corpus):
         path = tmp_path / "run"

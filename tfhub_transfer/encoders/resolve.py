@@ -130,8 +130,9 @@ def _resolve_remembered(local: re.Match[str]) -> Encoder:
     if not bundled.is_dir():
         path = Path(remembered.read_text(encoding="utf-8")) if remembered.exists() else bundled
     if not path.is_dir():
+        seen = f"was in {path}, and is not there" if remembered.exists() else "is not known"
         raise EncoderError(
-            f"This local encoder is not known on this machine. Make it known with its path, once: "
+            f"This local encoder {seen} on this machine. Make it known with its path, once: "
             f"`python -m tfhub_transfer.encoders info PATH`. Received: {handle}"
         )
     verify(path)

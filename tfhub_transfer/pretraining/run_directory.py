@@ -6,12 +6,13 @@ import contextlib
 import csv
 import math
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from tfhub_transfer.errors import TrainingError, TransferError
+from tfhub_transfer.errors import RunError, TrainingError, TransferError
 from tfhub_transfer.pretraining.corpus.corpus import Corpus
 from tfhub_transfer.pretraining.settings import PretrainingConfig
 from tfhub_transfer.runs import Run, RunSettings, atomic_path
@@ -48,7 +49,7 @@ class PretrainingRun(Run):
         checkpoint, as for a vocabulary that is too large.
 
         Raises:
-            RunError: it is taken, locked, or of other settings.
+            RunError: it is taken, locked, of other settings, or the corpus lies in it.
             DataError: the corpus is not there.
         """
         run = cls.create(config)
@@ -62,6 +63,7 @@ class PretrainingRun(Run):
             # opened before what is overwritten is set aside
             run.corpus = Corpus(config.corpus, config.data.text_column, config.data.dir)
             if begins:
+                run._check_apart()
                 run._set_aside()
                 run.write_config(config)
                 run.write_environment(config.seed)
@@ -75,6 +77,10 @@ class PretrainingRun(Run):
                 if begins and not any(run.checkpoints.iterdir()):
                     run.empty(keep=(_BEFORE,))
                     run._put_back()
+                raise
+            except KeyboardInterrupt:
+                told = "what is done is kept: the same command with --resume goes on"
+                print(told, file=sys.stderr)
                 raise
             run._clear(keep_work=True)
 
@@ -92,6 +98,15 @@ class PretrainingRun(Run):
     def _is_half_aside(self) -> bool:
         """Whether a kill came between setting aside and beginning."""
         return (self.path / _BEFORE).exists() and not self.config_file.exists()
+
+    def _check_apart(self) -> None:
+        """Raise if the corpus is in what is overwritten."""
+        own = self.path.resolve()
+        if inside := [part.name for part in self.corpus.parts if own in Path(part.name).parents]:
+            raise RunError(
+                f"The corpus lies in the run directory, which --overwrite empties. Give another "
+                f"--run, or move the corpus. Received: {', '.join(inside)}"
+            )
 
     def _set_aside(self) -> None:
         aside = self.path / _BEFORE

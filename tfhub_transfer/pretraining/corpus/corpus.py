@@ -19,6 +19,8 @@ _ACCEPTED = (
     f"Accepted: a file ending in {' or '.join(SUFFIXES)}, maybe compressed "
     f"({', '.join(COMPRESSIONS)}); a folder of such files; tfds:NAME[/CONFIG]:SPLIT"
 )
+# Of the files that are left out, so many are named.
+_NAMED = 5
 
 
 class Corpus:
@@ -30,6 +32,7 @@ class Corpus:
         size: bytes of all of them.
         done: how many of them the latest `batches` has gone past; `size` at its end.
         fingerprint: changes when a source does.
+        notes: sentences a person should read, as about files that are left out.
 
     Args:
         sources: text files (.txt) in which each line is a text, JSONL files, either maybe
@@ -45,7 +48,11 @@ class Corpus:
 
     def __init__(self, sources: Sequence[str], text_column: str = "text", dir: str | None = None):
         self.sources = tuple(sources)
-        self.parts = [part for source in sources for part in _parts(source, text_column, dir)]
+        notes: list[str] = []
+        self.parts = [
+            part for source in sources for part in _parts(source, text_column, dir, notes)
+        ]
+        self.notes = tuple(notes)
         names = collections.Counter(part.name for part in self.parts)
         if twice := [name for name, count in names.items() if count > 1]:
             raise DataError(
@@ -78,8 +85,8 @@ class Corpus:
             raise DataError(f"There is no text in the corpus. Received: {', '.join(self.sources)}")
 
 
-def _parts(source: str, text_column: str, dir: str | None) -> list[Part]:
-    """Return the files or the split that a source names."""
+def _parts(source: str, text_column: str, dir: str | None, notes: list[str]) -> list[Part]:
+    """Return the files or the split that a source names; notes are added."""
     if source.startswith("tfds:"):
         # TFDS takes seconds to import, and reading files does not need it
         from tfhub_transfer.pretraining.corpus.tfds import open_split
@@ -90,11 +97,16 @@ def _parts(source: str, text_column: str, dir: str | None) -> list[Part]:
         inside = [file for file in path.rglob("*") if file.is_file()]
         # the vocabulary of a module that was written there is no text
         modules = {file.parent for file in inside if file.name == "saved_model.pb"}
-        files = sorted(
-            file for file in inside if kind_of(file) and modules.isdisjoint(file.parents)
-        )
+        inside = sorted(file for file in inside if modules.isdisjoint(file.parents))
+        files = [file for file in inside if kind_of(file)]
         if not files:
             raise DataError(f"No file of text in this folder. {_ACCEPTED}. Received: {source!r}")
+        if others := [file.name for file in inside if not kind_of(file)]:
+            more = ", ..." if len(others) > _NAMED else ""
+            notes.append(
+                f"of the folder {source}, files of other kinds than text and JSONL are left out, "
+                f"{len(others):,} in all: {', '.join(others[:_NAMED])}{more}"
+            )
         return [_file(file, text_column) for file in files]
     if not path.is_file():
         near = [other.name for other in path.parent.glob("*")]

@@ -108,7 +108,7 @@ def _train(config: MlmConfig, encoder: Encoder, run: PretrainingRun) -> None:
     batches, held_out = (Batches(chunks, part, vocabulary, config, max_tokens) for part in parts)
     counts = chunks.counts(len(vocabulary.pieces))
     model = MaskedLanguageModel(loaded, counts, config, encoder.handle)
-    notes = _notes(model, encoder, config)
+    notes = [*run.corpus.notes, *_notes(model, encoder, config)]
     for note in notes:
         print(f"note: {note}")
 

@@ -39,7 +39,7 @@ class MlmConfig(PretrainingConfig):
             one, and on telling which; this also trains the pooler.
         batch_size: rows of a step.
         epochs: passes over the corpus, each with other masks.
-        steps: to take, rather than a number of passes.
+        steps: to take, whatever `epochs` says; with 0 the encoder is written as it began.
         learning_rate: of AdamW for the encoder; 5e-5 to continue and 5e-4 from scratch when not
             given.
         head_learning_rate: of what guesses, which is always from scratch; 1e-3 to continue, and as

@@ -48,7 +48,8 @@ def _pretrain(config: SwivelConfig, run: PretrainingRun) -> None:
     began = time.monotonic()
     ids = WordIds.read(run.corpus, run.work / "words", config.normalization, config.memory_bytes)
     vocabulary = ids.vocabulary(config.vocabulary, config.min_count)
-    for note in ids.notes:
+    notes = [*run.corpus.notes, *ids.notes]
+    for note in notes:
         print(f"note: {note}")
     read = time.monotonic()
     counted = count_pairs(
@@ -83,7 +84,7 @@ def _pretrain(config: SwivelConfig, run: PretrainingRun) -> None:
             "train_s": sum(epoch["seconds"] for epoch in history),
             "total_s": time.monotonic() - began,
         },
-        "notes": list(ids.notes),
+        "notes": notes,
     }
     run.finish(metrics, keep_work=config.keep_work)
 
