@@ -63,7 +63,7 @@ class TestLocal:
         directory = write_model(tmp_path / "mine")
         handle = resolve(directory).handle
         shutil.rmtree(directory)
-        with pytest.raises(EncoderError, match=rf"was in {directory}, and is not there"):
+        with pytest.raises(EncoderError, match=rf"was in {directory} and is not there"):
             resolve(handle)
 
     def test_a_cache_that_cannot_be_written_to_is_no_hindrance(

@@ -75,7 +75,7 @@ def test_predictions_follow_the_encoder_s_weights(config):
 def test_an_encoder_that_is_gone_is_named(config, tmp_path):
     run, _ = saved(config)
     shutil.rmtree(tmp_path / "encoder")
-    with pytest.raises(EncoderError, match=r"local encoder is not known .*encoder@sha256:"):
+    with pytest.raises(EncoderError, match=r"was in .*encoder and is not .*encoder@sha256:"):
         Classifier.load(run)
 
 

@@ -130,9 +130,10 @@ def _resolve_remembered(local: re.Match[str]) -> Encoder:
     if not bundled.is_dir():
         path = Path(remembered.read_text(encoding="utf-8")) if remembered.exists() else bundled
     if not path.is_dir():
-        seen = f"was in {path}, and is not there" if remembered.exists() else "is not known"
+        gone = remembered.exists()
+        seen = f"was in {path} and is not there" if gone else "is not known on this machine"
         raise EncoderError(
-            f"This local encoder {seen} on this machine. Make it known with its path, once: "
+            f"This local encoder {seen}. Make it known with its path, once: "
             f"`python -m tfhub_transfer.encoders info PATH`. Received: {handle}"
         )
     verify(path)
