@@ -57,7 +57,10 @@ ROWS = (
         "imdb",
         "tfds:imdb_reviews",
         0.885,
-        (*STATIC, *FINE_TUNING, "--training.epochs", "4", "--head.dropout", "0.5"),
+        (
+            *(*STATIC, *FINE_TUNING, "--training.epochs", "4", "--head.dropout", "0.5"),
+            *("--training.encoder_learning_rate", "3e-4"),
+        ),
         train_seconds=300.0,
     ),
     Row("banking77-static", "text/banking77", None, (*STATIC, "--data.label_column", "category")),

@@ -141,7 +141,9 @@ def _config(folder: str, name: str, seed: int, chosen: argparse.Namespace) -> Co
         encoder=EncoderConfig("minilm-static", offline=True),
         head=HeadConfig(dropout=0.5),
         training=TrainingConfig(
-            strategy="fine_tuning" if asked is None else "distillation", epochs=4
+            strategy="fine_tuning" if asked is None else "distillation",
+            epochs=4,
+            encoder_learning_rate=3e-4,
         ),
         distillation=distillation,
         evaluation=EvaluationConfig(baselines=(), bootstrap=10),

@@ -113,7 +113,12 @@ def _with_wrong_labels(train: Rows, test: Rows, seed: int, share: float) -> Any:
         for (text, label), wrong in zip(train, turned, strict=True)
     ]
     changes = {
-        "training": {"strategy": "fine_tuning", "epochs": 4, "truncate_loss": share},
+        "training": {
+            "strategy": "fine_tuning",
+            "epochs": 4,
+            "truncate_loss": share,
+            "encoder_learning_rate": 3e-4,
+        },
         "head": {"dropout": 0.5},
     }
     targets, p = _predicted(spoilt, test, seed, changes)

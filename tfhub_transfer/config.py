@@ -212,7 +212,8 @@ class TrainingConfig:
         learning_rate: the optimizer's, at its highest; when not given, 1e-3, and 1e-2 for the head
             of `contrastive`.
         encoder_learning_rate: that of the encoder's weights, where they move; when not given,
-            5e-5 for a transformer and 3e-4 for a text embedding.
+            5e-5 for a transformer, and for a text embedding 0.01 times the root mean square of
+            its weights.
         warmup: the share of all steps in which the rate rises from zero.
         decay: how the rate falls after the warm-up; `slanted` along a line to 1/32 of the peak.
         weight_decay: decoupled (AdamW, arXiv 1711.05101); norms and biases are spared.

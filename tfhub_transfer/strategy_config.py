@@ -9,16 +9,19 @@ from tfhub_transfer.checks import at_least, within
 from tfhub_transfer.errors import ConfigError
 
 __all__ = [
-    "ENCODER_LEARNING_RATES",
     "EPOCHS",
     "LEARNING_RATES",
+    "RELATIVE_RATE",
+    "TRANSFORMER_RATE",
     "AdaptationConfig",
     "ContrastiveConfig",
     "DistillationConfig",
 ]
 
-# By the kind of encoder: a table of token vectors takes larger steps than a deep network.
-ENCODER_LEARNING_RATES = {"transformer": 5e-5, "text_embedding": 3e-4}
+# Of a transformer's weights, and of a text embedding's as a share of their root mean square: some
+# have vectors thirty times as long as others, and Adam's steps are as long as the rate, whatever
+# they change. The share is Adafactor's (arXiv 1804.04235, section 8).
+TRANSFORMER_RATE, RELATIVE_RATE = 5e-5, 0.01
 # Of all other weights. With `contrastive` they are by default a linear head on vectors of length 1,
 # whose weights have a long way to go.
 LEARNING_RATES = dict.fromkeys(("feature_extraction", "fine_tuning", "distillation"), 1e-3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
 import pytest
 
 from tests.encoders import tiny
@@ -11,7 +12,7 @@ from tfhub_transfer.config import TrainingConfig, WeightGroup
 from tfhub_transfer.encoders.depth import level_of, number_of_layers
 from tfhub_transfer.encoders.layer import HubLayer
 from tfhub_transfer.errors import EncoderError, TrainingError
-from tfhub_transfer.training.groups import rates_of
+from tfhub_transfer.training.groups import encoder_rate, rates_of
 
 KERNELS = ["transformer/layer_0/kernel", "transformer/layer_1/kernel"]
 WORDS, POOLER = "word_embeddings/embeddings", "pooler/kernel"
@@ -132,3 +133,22 @@ def test_a_text_embedding_has_no_layers(made, settings, received):
     with pytest.raises(TrainingError, match=f"{text}{re.escape(received)}$"):
         rates(made["words"], **settings)
     assert rates(made["words"], (".", 0.5)) == {"embeddings": 0.5}
+
+
+def test_a_rate_that_is_given_is_taken(made):
+    config = TrainingConfig(encoder_learning_rate=0.02)
+    assert {encoder_rate(encoder, config) for encoder in made.values()} == {0.02}
+
+
+def test_a_transformer_has_the_usual_rate(made):
+    assert encoder_rate(made["bert"], TrainingConfig()) == 5e-5
+
+
+@pytest.mark.parametrize("size", [1.0, 30.0, 0.0])
+def test_a_text_embedding_moves_by_a_share_of_its_size(made, size):
+    encoder = HubLayer(made["words"].encoder)
+    (table,) = encoder.movable
+    values = size * table.numpy()
+    table.assign(values)
+    expected = 0.01 * max(1e-3, float(np.sqrt(np.square(values).mean())))
+    assert encoder_rate(encoder, TrainingConfig()) == pytest.approx(expected, rel=1e-5)

@@ -62,6 +62,7 @@ class FineTuning(Strategy):
         if (counts := lengths(validation)) is not None:
             validation = validation.take(np.argsort(counts, kind="stable"))
         encoder.train_in(config.training.precision)
+        rate = encoder_rate(encoder, config.training)
         progress, details = fit_stages(
             stages,
             classifier.model,
@@ -71,6 +72,7 @@ class FineTuning(Strategy):
             encoder=encoder,
             config=config,
             run=self.run,
-            rate=encoder_rate(encoder, config.training) / config.training.peak_rate,
+            rate=rate / config.training.peak_rate,
         )
+        details["encoder_learning_rate"] = rate
         return Outcome(progress, 0.0, bulk_encode(encoder), details=details)

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+
+import keras
+import tensorflow as tf
 
 from tfhub_transfer.config import TrainingConfig
 from tfhub_transfer.encoders.depth import level_of
 from tfhub_transfer.encoders.layer import HubLayer
 from tfhub_transfer.errors import TrainingError
-from tfhub_transfer.strategy_config import ENCODER_LEARNING_RATES
+from tfhub_transfer.strategy_config import RELATIVE_RATE, TRANSFORMER_RATE
 
 __all__ = ["encoder_rate", "let_move", "rates_of"]
+
+# Weights that are zero would never move; Adafactor's bound too.
+_SMALLEST = 1e-3
 
 
 def rates_of(encoder: HubLayer, config: TrainingConfig) -> dict[str, float]:
@@ -60,9 +67,17 @@ def rates_of(encoder: HubLayer, config: TrainingConfig) -> dict[str, float]:
 
 
 def encoder_rate(encoder: HubLayer, config: TrainingConfig) -> float:
-    """Return the learning rate of the encoder's weights, that of its kind where none is given."""
-    kind = "transformer" if encoder.encoder.preprocess else "text_embedding"
-    return config.encoder_learning_rate or ENCODER_LEARNING_RATES[kind]
+    """Return the learning rate of the encoder's weights, one that suits them where none is given.
+
+    Args:
+        encoder: as it was loaded: once trained, its weights may be larger.
+        config: with the rate, or none.
+    """
+    if config.encoder_learning_rate is not None:
+        return config.encoder_learning_rate
+    if encoder.encoder.preprocess:
+        return TRANSFORMER_RATE
+    return RELATIVE_RATE * max(_SMALLEST, _root_mean_square(encoder.movable))
 
 
 def let_move(encoder: HubLayer, paths: Collection[str]) -> None:
@@ -73,6 +88,12 @@ def let_move(encoder: HubLayer, paths: Collection[str]) -> None:
         encoder.move(".*")
     else:
         encoder.move(f"^({'|'.join(map(re.escape, paths))})$")
+
+
+def _root_mean_square(weights: Iterable[keras.Variable]) -> float:
+    tensors = [tf.convert_to_tensor(weight.value) for weight in weights]
+    squares = sum(2 * float(tf.nn.l2_loss(tensor)) for tensor in tensors)  # makes no copy of them
+    return math.sqrt(squares / sum(int(tf.size(tensor)) for tensor in tensors))
 
 
 def _check_layers(encoder: HubLayer, config: TrainingConfig) -> None:
