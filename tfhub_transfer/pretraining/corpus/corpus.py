@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import functools
-import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -31,7 +30,7 @@ class Corpus:
         parts: the files and splits that they are.
         size: bytes of all of them.
         done: how many of them the latest `batches` has gone past; `size` at its end.
-        fingerprint: changes when a source does.
+        versions: of each part, by its name, what changes when its texts do.
         notes: sentences a person should read, as about files that are left out.
 
     Args:
@@ -60,8 +59,7 @@ class Corpus:
             )
         self.size = sum(part.size for part in self.parts)
         self.done = 0
-        told = "\n".join(f"{part.name}\t{part.version}" for part in self.parts)
-        self.fingerprint = hashlib.sha256(f"{text_column}\n{told}".encode()).hexdigest()
+        self.versions = {part.name: f"{part.version} {text_column}" for part in self.parts}
 
     def batches(self) -> Iterator[list[str]]:
         """Yield lists of texts, each text once; those of nothing but white space are left out.
