@@ -201,7 +201,7 @@ def main() -> None:
     columns += [f"{100 * ABOVE_RANDOM:g} above both", f"{MINUTES:g} min, {GIGABYTES:g} GB"]
     print_table(columns, lines)
     print(
-        f"Seeds: {len(seeds)}. Accuracies: means, with the standard deviation. Seconds: medians, "
+        f"Accuracies: means of {len(seeds)} seeds, with the standard deviation. Seconds: medians, "
         f"from the command to the module, with the import of TensorFlow; of word2vec from words "
         f"that are parted already to vectors, without its imports. Beside other processes they "
         f"mean little.\n"

@@ -22,9 +22,8 @@ def tokenize(texts):
     return flat, np.array([len(row) for row in rows], np.int64)
 
 
-def cut(batches, directory, room=6, of="a"):
+def cut(batches, directory, room=6, made_of=("a",)):
     directory.mkdir(exist_ok=True)
-    made_of = {"corpus": {f"{of}.txt": "1"}, "room": room}
     return Chunks.of(
         batches, directory, tokenize=tokenize, begins_word=BEGINS, room=room, made_of=made_of
     )
@@ -101,8 +100,8 @@ def test_writing_continues_where_it_was_left(tmp_path, monkeypatch):
 def test_another_corpus_is_not_mixed_in(tmp_path):
     cut([["1 2"]], tmp_path / "work")
     assert json.loads((tmp_path / "work/chunks.json").read_text())["whole"]
-    with pytest.raises(RunError, match=r"--overwrite .*corpus \(a.txt, b.txt\) differed"):
-        cut([["1 2"]], tmp_path / "work", of="b")
+    with pytest.raises(RunError, match=r"has changed since .*--overwrite\. Received: .+"):
+        cut([["1 2"]], tmp_path / "work", made_of=("b",))
 
 
 def test_texts_of_single_pieces_are_an_error(tmp_path):

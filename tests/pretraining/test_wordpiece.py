@@ -63,7 +63,7 @@ def test_counting_continues_where_it_was_left(corpus, tmp_path, monkeypatch):
     class Dying(Corpus):
         def __init__(self, batches, fail):
             self._batches, self._fail = batches, fail
-            self.size, self.done, self.versions = 3, 0, {"a.txt": "1"}
+            self.size, self.done, self.fingerprint = 3, 0, "same"
 
         def batches(self):
             for number, batch in enumerate(self._batches):
@@ -82,7 +82,7 @@ def test_counting_continues_where_it_was_left(corpus, tmp_path, monkeypatch):
     assert count_words(Dying(unread, None), file, **settings) == expected
     assert count_words(Dying(batches, 0), file, **settings) == expected, "it was whole"
     other = Dying([["e"]], None)
-    other.versions = {"a.txt": "2"}
+    other.fingerprint = "other"
     assert count_words(other, file, **settings) == Counter("e")
 
 

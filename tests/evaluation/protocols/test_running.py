@@ -24,7 +24,6 @@ from tfhub_transfer.evaluation.protocols.protocol_file import read_protocol
 from tfhub_transfer.evaluation.protocols.running import run_protocol
 from tfhub_transfer.evaluation.protocols.significance import compare
 from tfhub_transfer.runs import Run
-from tfhub_transfer.training.classifier import Classifier
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_report")]
 
@@ -165,27 +164,6 @@ def test_the_table_in_its_other_forms(finished):
     assert "http" not in page.replace("http://www.w3.org", "")
     assert "python -m tfhub_transfer.evaluate --protocol" in page
     assert (finished / "plots" / "sample-speed.png").exists()
-
-
-def test_a_slow_encoder_is_timed_on_few_texts(tmp_path, monkeypatch):
-    asked: list[int] = []
-    predict = Classifier.predict
-
-    def recorded(self: Classifier, batches: Any, *others: Any) -> Any:
-        batches = list(batches)
-        asked.append(sum(map(len, batches)))
-        return predict(self, batches, *others)
-
-    monkeypatch.setattr(Classifier, "predict", recorded)
-    monkeypatch.setattr(running, "_FEW_TEXTS", 10)
-    probe = {"name": "probe", "training.epochs": 1}
-    file = written(tmp_path / "slow", strategies=[probe], seeds=[0], baselines=[], compare="probe")
-    run_protocol(read_protocol(file), tmp_path / "out", command="")
-    assert asked[-4] > 10, "one that is not slow is timed on all"
-    monkeypatch.setattr(running, "_ROUND_SECONDS", 0.0)
-    (result,) = run_protocol(read_protocol(file), tmp_path / "slow", command="").rows
-    assert asked[-4:] == [10] * 4
-    assert result.texts_per_s
 
 
 def test_one_failure_does_not_stop_the_others(tmp_path, capsys):

@@ -33,11 +33,9 @@ from tfhub_transfer.training.classifier import Classifier
 __all__ = ["run_protocol"]
 
 _ERRORS = "errors.json"
-_TIMED_TEXTS = 2000  # at most
-_FEW_TEXTS = 128
+_TIMED_TEXTS = 2000
 _ROUNDS = 3  # at least
 _SECONDS = 1.0  # at least, in all rounds together
-_ROUND_SECONDS = 5.0  # at most, about
 
 
 def run_protocol(protocol: Protocol, output: Path, *, command: str) -> Result:
@@ -149,7 +147,7 @@ def _time_predictions(cell: Cell, cells: Sequence[Cell], output: Path) -> None:
     """Time the model of one run for each data set, encoder and strategy.
 
     Strings in, probabilities out, by the bulk encoder, the feature cache left aside: what
-    `predict` would do with up to 2,000 texts of the test split, or as many as take seconds.
+    `predict` would do with up to 2,000 texts of the test split.
     """
     alike = [other for other in cells if _kind(other) == _kind(cell) and is_finished(other, output)]
     if cell.is_baseline or not alike or any("predict_texts_per_s" in _timing(other, output)
@@ -159,21 +157,12 @@ def _time_predictions(cell: Cell, cells: Sequence[Cell], output: Path) -> None:
     data = _loaded(config.data, config.seed, config.adaptation.labels)
     texts = _some_texts(data.test, config.seed)
     classifier = Classifier.load(run)
-
-    def seconds_for(texts: list[str]) -> float:
-        start = time.perf_counter()
-        list(classifier.predict([texts]))
-        return time.perf_counter() - start
-
-    few = texts[:_FEW_TEXTS]
-    seconds_for(few)  # traces
-    # a transformer on two cores takes minutes for 2,000 long texts
-    affordable = int(len(few) * _ROUND_SECONDS / seconds_for(few))
-    texts = texts[: max(len(few), affordable)]
-    seconds_for(texts)  # traces the lengths that were not among the few
+    list(classifier.predict([texts]))  # traces
     seconds: list[float] = []
     while len(seconds) < _ROUNDS or sum(seconds) < _SECONDS:
-        seconds.append(seconds_for(texts))
+        start = time.perf_counter()
+        list(classifier.predict([texts]))
+        seconds.append(time.perf_counter() - start)
     metrics = run.load_metrics()
     metrics["timing"]["predict_texts_per_s"] = round(len(texts) / float(np.median(seconds)), 3)
     run.write_json("metrics.json", metrics)

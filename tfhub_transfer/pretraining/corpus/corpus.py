@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import functools
+import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -30,7 +31,7 @@ class Corpus:
         parts: the files and splits that they are.
         size: bytes of all of them.
         done: how many of them the latest `batches` has gone past; `size` at its end.
-        versions: of each part, by its name, what changes when its texts do.
+        fingerprint: changes when a source does.
         notes: sentences a person should read, as about files that are left out.
 
     Args:
@@ -59,7 +60,8 @@ class Corpus:
             )
         self.size = sum(part.size for part in self.parts)
         self.done = 0
-        self.versions = {part.name: f"{part.version} {text_column}" for part in self.parts}
+        told = "\n".join(f"{part.name}\t{part.version}" for part in self.parts)
+        self.fingerprint = hashlib.sha256(f"{text_column}\n{told}".encode()).hexdigest()
 
     def batches(self) -> Iterator[list[str]]:
         """Yield lists of texts, each text once; those of nothing but white space are left out.

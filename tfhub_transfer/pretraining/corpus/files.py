@@ -162,5 +162,4 @@ def _opened(path: Path) -> Iterator[tuple[Callable[[int], bytes], Callable[[], i
                 stream = stack.enter_context(pa.CompressedInputStream(file, codec))
             yield stream.read, file.tell
     except OSError as error:
-        whole = f" Expected a whole {path.suffix} file, as its name says." if compressed else ""
-        raise UnreadableFileError(f"{path} cannot be read.{whole} Received: {error}") from error
+        raise UnreadableFileError(f"{path} cannot be read. Received: {error}") from error

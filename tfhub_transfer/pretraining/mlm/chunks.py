@@ -13,14 +13,13 @@ import json
 import os
 import time
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
 from tfhub_transfer.errors import DataError, RunError
-from tfhub_transfer.pretraining.corpus.changes import changes
 from tfhub_transfer.pretraining.mlm.sentences import split_sentences
 from tfhub_transfer.runs import atomic_path
 
@@ -78,7 +77,7 @@ class Chunks:
         tokenize: Tokenize,
         begins_word: np.ndarray,
         room: int,
-        made_of: Mapping[str, Any],
+        made_of: Sequence[Any],
     ) -> Chunks:
         """Cut texts into chunks, or go on where that was left, or return what is there.
 
@@ -91,7 +90,7 @@ class Chunks:
             tokenize: texts to int32 ids, one text after the other, and int64 numbers of them.
             begins_word: bool[V], by id.
             room: pieces of a chunk, at most.
-            made_of: what the chunks depend on, by its name, as JSON has it.
+            made_of: what the chunks depend on, as JSON has it.
 
         Raises:
             DataError: no text has two word pieces.
@@ -101,11 +100,10 @@ class Chunks:
         state = {"batches": 0, "texts": 0, "pieces": 0, "chunks": 0, "whole": False}
         if state_file.exists():
             kept = json.loads(state_file.read_text(encoding="utf-8"))
-            if changed := changes(kept.pop("made_of"), made_of):
+            if kept.pop("made_of") != list(made_of):
                 raise RunError(
-                    f"What the run was begun with has changed meanwhile. Give --overwrite to "
-                    f"begin anew, or another --run. Received: {directory.parent}, where "
-                    f"{', '.join(changed)} differed"
+                    f"The corpus or the encoder has changed since this run was begun: begin it "
+                    f"anew with --overwrite. Received: {directory.parent}"
                 )
             state = kept
         if not state["whole"]:
@@ -118,7 +116,7 @@ class Chunks:
                         file.flush()
                         os.fsync(file.fileno())
                     with atomic_path(state_file) as temporary:
-                        content = json.dumps({**state, "made_of": made_of})
+                        content = json.dumps({**state, "made_of": list(made_of)})
                         temporary.write_text(content, encoding="utf-8")
 
                 saved = time.monotonic()

@@ -102,12 +102,7 @@ def _train(config: MlmConfig, encoder: Encoder, run: PretrainingRun) -> None:
         tokenize=tokenize,
         begins_word=vocabulary.begins_word,
         room=room,
-        made_of={
-            "corpus": run.corpus.versions,
-            "encoder": encoder.fingerprint,
-            "max_tokens": max_tokens,
-            "next_sentence": config.next_sentence,
-        },
+        made_of=[run.corpus.fingerprint, encoder.fingerprint, room],
     )
     parts = divide(chunks, config.validation, config.seed, paired=config.next_sentence)
     batches, held_out = (Batches(chunks, part, vocabulary, config, max_tokens) for part in parts)

@@ -129,12 +129,12 @@ def _read(file: Path, corpus: Corpus) -> tuple[int, Counter[str]]:
     if not file.exists():
         return 0, Counter()
     kept = json.loads(file.read_text(encoding="utf-8"))
-    if kept["corpus"] != corpus.versions:
+    if kept["corpus"] != corpus.fingerprint:
         return 0, Counter()
     return int(kept["batches"]), Counter(kept["counts"])
 
 
 def _write(file: Path, corpus: Corpus, batches: int, counts: Counter[str]) -> None:
-    content = {"corpus": corpus.versions, "batches": batches, "counts": counts}
+    content = {"corpus": corpus.fingerprint, "batches": batches, "counts": counts}
     with atomic_path(file) as temporary:
         temporary.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from tfhub_transfer.errors import ConfigError, DataError, RunError
-from tfhub_transfer.pretraining.corpus.changes import changes
 from tfhub_transfer.pretraining.corpus.corpus import Corpus
 from tfhub_transfer.pretraining.corpus.reading import read
 from tfhub_transfer.pretraining.words.counts import WordCounts
@@ -68,7 +67,7 @@ class WordIds:
         """
         directory.mkdir(parents=True, exist_ok=True)
         asked = {
-            "corpus": corpus.versions,
+            "corpus": corpus.fingerprint,
             "normalization": normalization,
             "memory": memory_bytes,
         }
@@ -188,7 +187,7 @@ class _Reading:
         with np.load(begun._state_file) as loaded:
             state = dict(loaded)
         done = json.loads(state.pop("done").tobytes())
-        if changed := changes(done, asked):
+        if changed := [name for name in asked if done[name] != asked[name]]:
             raise RunError(
                 f"The corpus was begun to be read, and meanwhile its files, or the settings they "
                 f"are read with, have changed. Give --overwrite to begin anew, or another --run. "
